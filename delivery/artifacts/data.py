@@ -1,0 +1,98 @@
+"""The client's rows, from file to sides."""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from dataclasses import dataclass, field
+from typing import Literal
+
+from delivery.artifacts.storing import sha256_json
+
+Split = Literal["train", "validation", "test"]
+Status = Literal["ok", "warn", "refuse"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a chat."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A labeled row: the messages before the answer (system first, where there is one) and the answer, its label."""
+
+    id: str
+    messages: tuple[Message, ...]
+    answer: str
+    split: Split | None = None
+    weight: float = 1.0
+    metadata: dict[str, str] = field(default_factory=dict)
+    source: str = ""
+    line: int = 0
+
+    @property
+    def input_sha256(self) -> str:
+        """Hash of what the customer sent, to the letter (no system prompt): what a baseline pack was asked."""
+        return sha256_json([[m.role, m.content] for m in self.messages if m.role != "system"])
+
+    @property
+    def input_key(self) -> str:
+        """Hash of the same after NFKC, case folding and white-space folding: equal keys are exact duplicates."""
+        text = "\n".join(f"{m.role}: {m.content}" for m in self.messages if m.role != "system")
+        return hashlib.sha256(" ".join(unicodedata.normalize("NFKC", text).casefold().split()).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding about the data. ``count`` of a leakage check is the number of test rows concerned."""
+
+    name: str
+    status: Status
+    count: int
+    detail: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LabeledDataset:
+    """All rows of a client in file order, with the fingerprint of their content."""
+
+    examples: tuple[Example, ...]
+    fingerprint: str
+    format: str
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """The rows by side. A row's side depends on the row alone, so it keeps it when the data grows."""
+
+    train: tuple[Example, ...]
+    validation: tuple[Example, ...]
+    test: tuple[Example, ...]
+    left_out: tuple[str, ...] = ()
+    """Ids of training and validation rows left out because the holdout holds the same input."""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Rows per side."""
+        return {"train": len(self.train), "validation": len(self.validation), "test": len(self.test)}
+
+
+@dataclass(frozen=True, slots=True)
+class DataReport:
+    """What ``delivery data check`` prints."""
+
+    rows: int
+    format: str
+    fingerprint: str
+    splits: dict[str, int]
+    checks: tuple[Check, ...]
+
+    @property
+    def refused(self) -> bool:
+        """Whether the client has to act before anything else can run."""
+        return any(check.status == "refuse" for check in self.checks)

@@ -1,0 +1,184 @@
+"""What systems answered, how it was scored, and how they compare."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from delivery.artifacts.data import Message
+from delivery.client_config import ParseRule, Verdict
+
+SystemName = Literal["candidate", "adapter", "champion", "base", "baseline", "encoder"]
+Source = Literal["local", "live", "recorded", "published", "stand-in"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A row of a suite: what is asked, what is expected, and by what it may be sliced."""
+
+    id: str
+    messages: tuple[Message, ...]
+    expected: str
+    input_sha256: str
+    slices: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """A frozen set of samples and how they are scored. ``sha256`` names samples, labels, schema and rule."""
+
+    name: str
+    kind: Literal["use_case", "general", "role_play", "preference"]
+    scorer: Literal["classification", "extraction"]
+    parse: ParseRule
+    samples: tuple[Sample, ...]
+    labels: tuple[str, ...]
+    json_schema: dict[str, Any] | None
+    sha256: str
+
+    @property
+    def primary_metric(self) -> str:
+        """The metric that decides: accuracy of a classification, field-level micro-F1 of an extraction."""
+        return "accuracy" if self.scorer == "classification" else "field_micro_f1"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a system said to one sample. Exactly one of ``output`` and ``error`` is set."""
+
+    sample_id: str
+    output: str | None
+    error: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """One sample's outcome. An errored sample is neither right nor wrong: ``correct`` is None.
+
+    ``tp``, ``fp``, ``fn`` count fields of an extraction; for a classification tp is 1 for a right label.
+    """
+
+    sample_id: str
+    expected: str
+    output: str | None
+    parsed: str | None
+    valid: bool
+    correct: bool | None
+    tp: int = 0
+    fp: int = 0
+    fn: int = 0
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class SystemResult:
+    """One system on one suite. ``metrics`` always holds the suite's primary metric and ``invalid_rate``.
+
+    A published baseline has a score and an n, but no ``samples``.
+    """
+
+    system: SystemName
+    model: str
+    artifact: str
+    source: Source
+    prompting: str
+    metrics: dict[str, Estimate]
+    n: int
+    n_scored: int
+    n_errored: int
+    samples: tuple[Scored, ...]
+    note: str = ""
+    """What a reader has to know, such as that a stand-in is not GPT-4."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """System ``a`` against ``b`` on the samples that both answered. ``difference`` is a minus b.
+
+    ``discordant`` counts samples that only a, and only b, got right; None for an unpaired comparison.
+    """
+
+    a: str
+    b: str
+    metric: str
+    test: str
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    n: int
+    discordant: tuple[int, int] | None
+    margin: float
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class SliceResult:
+    """The primary metric of the candidate and the baseline on a part of the suite."""
+
+    name: str
+    value: str
+    n: int
+    candidate: Estimate
+    baseline: Estimate | None
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteResult:
+    """All systems on one suite, and the comparisons that decide."""
+
+    suite: str
+    kind: str
+    primary_metric: str
+    n: int
+    systems: tuple[SystemResult, ...]
+    comparisons: tuple[Comparison, ...]
+    slices: tuple[SliceResult, ...] = ()
+
+    def system(self, name: SystemName) -> SystemResult | None:
+        """The result of one system, or None when it did not take part."""
+        return next((s for s in self.systems if s.system == name), None)
+
+    def comparison(self, a: str, b: str, metric: str | None = None) -> Comparison | None:
+        """The comparison of two systems on a metric (the primary one by default)."""
+        wanted = metric or self.primary_metric
+        return next((c for c in self.comparisons if (c.a, c.b, c.metric) == (a, b, wanted)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class BaselinePack:
+    """Frozen answers (or a published score) of a baseline, with where and when they come from."""
+
+    name: str
+    path: str
+    source: Literal["recorded", "published"]
+    model: str
+    provider: str
+    recorded_on: str
+    prompting: str
+    parse: ParseRule | None
+    licence: str
+    sha256: str
+    outputs: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Sample id -> (input_sha256, output). Empty for a published score."""
+    usage: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Sample id -> (prompt tokens, completion tokens), where they were recorded."""
+    metric: str = ""
+    score: float | None = None
+    n: int | None = None
+    citation: str = ""

@@ -1,0 +1,154 @@
+"""Base model, plan, training and the files that come out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from delivery.artifacts.storing import sha256_file, sha256_json
+from delivery.client_config import Format
+from delivery.errors import IntegrityError
+
+
+@dataclass(frozen=True, slots=True)
+class BaseModel:
+    """An open model as a local folder of safetensors, config and tokenizer."""
+
+    name: str
+    path: str
+    source: str
+    sha256: str
+    licence: str
+    parameters: int
+    context_length: int
+
+
+@dataclass(frozen=True, slots=True)
+class TokenStats:
+    """Token counts of the training rows under the base model's tokenizer and chat template."""
+
+    rows: int
+    tokens: int
+    supervised_tokens: int
+    longest: int
+    longest_answer: int
+    """Tokens of the longest answer in training and validation: bounds how much any system may generate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What the plan counts with, measured on this machine."""
+
+    device: str
+    threads: int
+    memory_bytes: int
+    bf16: bool
+    matrix_flops: float
+    """Floating-point operations per second of a large matrix product in the training precision."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingPlan:
+    """Everything that decides the weights, and what it is expected to cost. Fixed before training starts."""
+
+    method: Literal["lora", "qlora"]
+    rank: int
+    alpha: int
+    learning_rate: float
+    epochs: float
+    batch_size: int
+    micro_batch_tokens: int
+    steps: int
+    warmup_steps: int
+    checkpoint_every: int
+    max_length: int
+    seed: int
+    precision: Literal["bf16", "fp32"]
+    max_new_tokens: int
+    stats: TokenStats
+    machine: Machine
+    predicted_seconds: float
+    predicted_peak_bytes: int
+    why: tuple[str, ...] = ()
+    """One sentence for each choice."""
+
+
+@dataclass(frozen=True, slots=True)
+class LossPoint:
+    """Training loss (mean over supervised tokens) at a step; ``validation`` where it was measured."""
+
+    step: int
+    loss: float
+    validation: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRecord:
+    """What training really took."""
+
+    method: str
+    rank: int
+    alpha: int
+    epochs: float
+    steps: int
+    supervised_tokens: int
+    tokens: int
+    seconds: float
+    tokens_per_second: float
+    peak_memory_bytes: int
+    device: str
+    effective_training_time: float
+    """Share of the wall time of all attempts that went into steps that count (1.0 = nothing lost)."""
+    matrix_rate_share: float
+    """4 x parameters x tokens per second, over the matrix rate measured in the same process."""
+    losses: tuple[LossPoint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A set of files that can be shipped. ``path`` is a folder; ``files`` maps names in it to their SHA-256."""
+
+    format: Format
+    path: str
+    bytes: int
+    sha256: str
+    files: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """The trained adapter and the record of its training."""
+
+    artifact: Artifact
+    record: TrainingRecord
+
+
+def describe_folder(format: Format, folder: Path, names: Iterable[str] | None = None) -> Artifact:
+    """An ``Artifact`` for the files of a folder (all of them, or those named), hashed now."""
+    chosen = (
+        sorted(names)
+        if names is not None
+        else sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    )
+    files = {name: sha256_file(folder / name) for name in chosen}
+    size = sum((folder / name).stat().st_size for name in chosen)
+    return Artifact(format=format, path=str(folder), bytes=size, sha256=sha256_json(files), files=files)
+
+
+def verify_artifact(artifact: Artifact) -> None:
+    """Check every file of an artifact against its recorded hash.
+
+    Raises:
+        IntegrityError: a file is missing or is not the one that was recorded.
+    """
+    remedy = "delete its folder and run 'delivery resume' to make it again"
+    for name, expected in artifact.files.items():
+        path = Path(artifact.path, name)
+        if not path.is_file():
+            raise IntegrityError(f"{path}: missing; {remedy}")
+        if sha256_file(path) != expected:
+            raise IntegrityError(
+                f"{path}: is not the file that was recorded; delete its folder and run 'delivery resume' to make it again"
+            )

@@ -1,0 +1,276 @@
+"""``client.yaml``: what one client ordered. Read once, refused with the key's path where it is wrong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from delivery.errors import ConfigError
+
+Vertical = Literal["games", "education", "sales", "finance", "insurance", "other"]
+UseCaseType = Literal["classification", "extraction", "qa", "generation", "role_play", "preference"]
+ParseRule = Literal["exact", "first_word", "first_label", "json"]
+Verdict = Literal["better", "not_worse", "inconclusive", "worse"]
+BaselineSource = Literal["recorded", "live", "published"]
+Format = Literal["adapter", "merged", "nf4", "gguf-q8_0"]
+
+SLUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+
+
+class Section(BaseModel):
+    """A part of ``client.yaml``: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class UseCase(Section):
+    """What the model has to do."""
+
+    name: str = Field(min_length=1)
+    type: UseCaseType
+    system_prompt: str = Field(min_length=1)
+    labels: tuple[str, ...] | None = None
+    json_schema: dict[str, Any] | None = Field(default=None, alias="schema")
+    parse: ParseRule = "exact"
+
+    @model_validator(mode="after")
+    def _answers_are_described(self) -> UseCase:
+        if self.type == "classification":
+            if not self.labels or len(self.labels) < 2:
+                raise ValueError("a classification needs labels: a list of at least two")
+            folded = [label.casefold() for label in self.labels]
+            if len(set(folded)) != len(folded):
+                raise ValueError("labels must differ by more than case")
+        if self.type == "extraction":
+            if self.json_schema is None or not self.json_schema.get("properties"):
+                raise ValueError("an extraction needs schema: a JSON Schema with properties")
+            if self.parse != "json":
+                raise ValueError("an extraction needs parse: json")
+        return self
+
+
+class SplitRule(Section):
+    """How rows that bring no split of their own are divided."""
+
+    test: float = Field(default=0.2, gt=0, lt=0.9)
+    validation: float = Field(default=0.1, ge=0, lt=0.9)
+    seed: int = 7
+    group_by: str | None = None
+
+    @model_validator(mode="after")
+    def _something_is_left_to_train_on(self) -> SplitRule:
+        if self.test + self.validation >= 0.95:
+            raise ValueError("test and validation together must leave at least 5 % for training")
+        return self
+
+
+class Data(Section):
+    """Where the labeled rows are."""
+
+    path: Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v), Field(min_length=1)]
+    splits: SplitRule = SplitRule()
+    pii: Literal["redact", "block", "allow"] = "redact"
+
+
+class Training(Section):
+    """How to train. ``auto`` lets the plan choose; any recipe field may be pinned."""
+
+    method: Literal["auto", "lora", "qlora"] = "auto"
+    max_minutes: float | None = Field(default=None, gt=0)
+    rank: int | None = Field(default=None, ge=1, le=512)
+    alpha: int | None = Field(default=None, ge=1)
+    learning_rate: float | None = Field(default=None, gt=0, lt=1)
+    epochs: float | None = Field(default=None, gt=0, le=100)
+    batch_size: int | None = Field(default=None, ge=1, le=1024)
+    seed: int = 7
+
+
+class Baseline(Section):
+    """What the candidate is measured against."""
+
+    model: str = "gpt-4"
+    sources: tuple[BaselineSource, ...] = ("recorded", "live", "published")
+    prompting: tuple[Literal["zero_shot", "few_shot", "retrieval_few_shot"], ...] = ("zero_shot",)
+    budget_usd: Decimal = Field(default=Decimal("5.00"), ge=0)
+
+
+class Promise(Section):
+    """What the contract promises."""
+
+    beat_baseline_by: float = Field(default=0.0, ge=0, lt=1)
+
+
+class Gates(Section):
+    """Margins in units of the suite's primary metric (0 to 1), fixed before anything is measured."""
+
+    general_margin: float = Field(default=0.02, ge=0, lt=1)
+    quantization_margin: float = Field(default=0.01, ge=0, lt=1)
+    champion_margin: float = Field(default=0.01, ge=0, lt=1)
+    baseline_margin: float = Field(default=0.02, ge=0, lt=1)
+    require_baseline: Literal["better", "not_worse", "none"] = "not_worse"
+
+
+class Evaluation(Section):
+    """Which suites run, and what they have to show."""
+
+    suites: tuple[str, ...] = ("use_case",)
+    promise: Promise = Promise()
+    gates: Gates = Gates()
+    max_errored: float = Field(default=0.05, ge=0, le=1)
+
+
+class Cost(Section):
+    """What the client will run on, and how much of it."""
+
+    hardware: str = "cpu-2core"
+    requests_per_month: int = Field(default=100_000, gt=0)
+    utilisation: float = Field(default=0.4, gt=0, le=1)
+
+
+class Schedule(Section):
+    """When the nightly delivery runs."""
+
+    cron: str = "0 2 * * *"
+    timezone: str = "UTC"
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(f"{value!r} is no IANA time zone") from error
+        return value
+
+    @field_validator("cron")
+    @classmethod
+    def _five_fields(cls, value: str) -> str:
+        if len(value.split()) != 5:
+            raise ValueError("a cron line has five fields: minute hour day month weekday")
+        return value
+
+
+class ClientConfig(Section):
+    """A whole ``client.yaml``. ``folder`` is where it was read from."""
+
+    folder: Path = Field(exclude=True)
+    client: str
+    vertical: Vertical
+    use_case: UseCase
+    data: Data
+    base_model: str = "smollm2-135m-instruct"
+    training: Training = Training()
+    baseline: Baseline = Baseline()
+    evaluation: Evaluation = Evaluation()
+    artifacts: tuple[Format, ...] = ("adapter", "merged", "nf4", "gguf-q8_0")
+    ship: Format = "gguf-q8_0"
+    cost: Cost = Cost()
+    schedule: Schedule = Schedule()
+
+    @field_validator("client")
+    @classmethod
+    def _slug(cls, value: str) -> str:
+        if not SLUG.fullmatch(value) or len(value) > 63:
+            raise ValueError("a client's name has lower-case letters, digits and single hyphens, at most 63")
+        return value
+
+    @model_validator(mode="after")
+    def _ships_what_it_makes(self) -> ClientConfig:
+        if self.ship not in self.artifacts:
+            raise ValueError(f"ship: {self.ship} is not among artifacts")
+        return self
+
+    def data_paths(self) -> tuple[str, ...]:
+        """The data files, local ones relative to the client's folder made absolute."""
+        return tuple(p if "://" in p else str((self.folder / p).resolve()) for p in self.data.path)
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """Safe YAML that refuses a key given twice, where plain YAML silently keeps the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[object] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, Hashable) and key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is given twice", key_node.start_mark)
+            if isinstance(key, Hashable):
+                seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: Path) -> Any:
+    """One YAML document.
+
+    Raises:
+        ConfigError: the file is missing, unreadable, not UTF-8 or not YAML; names file and line.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as UTF-8 text ({error})") from error
+    try:
+        return yaml.load(text, Loader=_UniqueKeyLoader)
+    except (yaml.YAMLError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark is not None else str(path)
+        what = getattr(error, "problem", None) or "too deeply nested, or not YAML"
+        raise ConfigError(f"{where}: not valid YAML: {what}") from error
+
+
+def describe(error: ValidationError) -> str:
+    """The first problems of a validation error, each with the path of its key."""
+    lines = []
+    for problem in error.errors(include_url=False)[:5]:
+        path = ".".join(str(part) for part in problem["loc"]) or "(top level)"
+        if problem["type"] == "extra_forbidden":
+            message = "unknown key"
+        elif problem["type"] == "missing":
+            message = "is missing"
+        else:
+            message = problem["msg"].removeprefix("Value error, ")
+            if not isinstance(problem.get("input"), dict | list | tuple | BaseModel):
+                message += f" (got {problem['input']!r})"
+        lines.append(f"{path}: {message}")
+    return "; ".join(lines)
+
+
+def load_client(clients: Path, slug: str) -> ClientConfig:
+    """Read and check ``clients/<slug>/client.yaml``.
+
+    Raises:
+        ConfigError: no such client, or the file is wrong; names the file and the key's path.
+    """
+    folder = clients / slug
+    path = folder / "client.yaml"
+    if not SLUG.fullmatch(slug) or not folder.is_dir():
+        known = ", ".join(list_clients(clients)) or "none yet"
+        raise ConfigError(f"there is no client {slug!r} in {clients} (clients here: {known})")
+    document = read_yaml(path)
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path}: must hold keys and values; copy clients/_template/client.yaml")
+    if "folder" in document:
+        raise ConfigError(f"{path}: folder: unknown key")
+    try:
+        config = ClientConfig.model_validate({**document, "folder": folder.resolve()})
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {describe(error)}") from error
+    if config.client != slug:
+        raise ConfigError(f"{path}: client: is {config.client!r}, but the folder is named {slug!r}")
+    return config
+
+
+def list_clients(clients: Path) -> list[str]:
+    """The clients of a workspace, by the names of their folders; ``_template`` is none."""
+    if not clients.is_dir():
+        return []
+    return sorted(p.name for p in clients.iterdir() if SLUG.fullmatch(p.name) and (p / "client.yaml").exists())
