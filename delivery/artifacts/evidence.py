@@ -104,6 +104,8 @@ class SystemResult:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     seconds: float = 0.0
+    pack_sha256: str = ""
+    """The baseline pack that holds the answers, where one does."""
 
 
 @dataclass(frozen=True, slots=True)

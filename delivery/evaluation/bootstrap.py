@@ -1,0 +1,90 @@
+"""Resampling of samples, of one system or of two in pairs.
+
+Samples with equal counts are exchangeable, so a resample is drawn as how often each *distinct* row of counts occurs: a
+multinomial over the distinct rows, the same distribution as drawing samples one by one, at a fraction of the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from delivery.artifacts import Estimate
+
+DRAWS = 10_000
+SEED = 7
+_CELLS_AT_ONCE = 4_000_000
+
+Statistic = Callable[[NDArray[Any]], NDArray[Any]]
+"""From sums of counts (draws x columns) to values (draws)."""
+
+
+class Difference(NamedTuple):
+    """Statistic of a minus that of b, with its 95 % interval and two-sided p-value."""
+
+    value: float
+    low: float
+    high: float
+    p_value: float
+
+
+def bootstrap(counts: NDArray[Any], statistic: Statistic, *, draws: int = DRAWS, seed: int = SEED) -> Estimate:
+    """A statistic of per-sample counts (samples x columns) with its 95 % percentile interval (Efron, 1979)."""
+    values = np.concatenate([statistic(sums) for sums in _resamples(counts, draws=draws, seed=seed)])
+    low, high = np.quantile(values, (0.025, 0.975))
+    return Estimate(_value(counts, statistic), float(low), float(high))
+
+
+def paired_bootstrap(
+    a: NDArray[Any],
+    b: NDArray[Any],
+    statistic: Statistic,
+    *,
+    unit: tuple[NDArray[Any], NDArray[Any]] | None = None,
+    draws: int = DRAWS,
+    seed: int = SEED,
+) -> Difference:
+    """Difference of a statistic between two systems on the same samples (rows of ``a`` and ``b`` belong together).
+
+    Percentile interval over resamples of whole samples; two-sided p-value with one added to both counts (Davison and
+    Hinkley, "Bootstrap Methods and their Application", 1997, section 4.2).
+
+    ``unit`` is the smallest disagreement there can be, as the counts of a system that is right and of one that is wrong.
+    It is added once in favour of each side before resampling, as Bonett and Price ("Adjusted Wald confidence interval
+    for a difference of binomial proportions based on paired data", 2012) do for proportions. Without it, two systems
+    that happen to agree on every sample get the interval [0, 0] however few the samples, and a loss at the margin passes
+    as "not worse" in up to half of all cases (60 samples, margin 1 point) where 2.5 % are meant.
+    """
+    observed = _value(a, statistic) - _value(b, statistic)
+    if unit is not None:
+        right, wrong = unit
+        a, b = np.vstack([a, right, wrong]), np.vstack([b, wrong, right])
+    columns = a.shape[1]
+    values = np.concatenate(
+        [
+            statistic(sums[:, :columns]) - statistic(sums[:, columns:])
+            for sums in _resamples(np.hstack([a, b]), draws=draws, seed=seed)
+        ]
+    )
+    low, high = np.quantile(values, (0.025, 0.975))
+    tail = min(int((values <= 0).sum()), int((values >= 0).sum())) + 1
+    return Difference(observed, float(low), float(high), min(1.0, 2 * tail / (draws + 1)))
+
+
+def _value(counts: NDArray[Any], statistic: Statistic) -> float:
+    return float(statistic(counts.sum(axis=0, dtype=np.float64, keepdims=True))[0])
+
+
+def _resamples(counts: NDArray[Any], *, draws: int, seed: int) -> Iterator[NDArray[Any]]:
+    distinct, times = np.unique(counts, axis=0, return_counts=True)
+    # Sums of counts stay whole numbers below 2^24, which float32 holds exactly.
+    distinct = distinct.astype(np.float32)
+    share = times / times.sum()
+    generator = np.random.default_rng(seed)
+    at_once = max(1, _CELLS_AT_ONCE // len(distinct))
+    for start in range(0, draws, at_once):
+        weights = generator.multinomial(len(counts), share, size=min(at_once, draws - start))
+        yield (weights.astype(np.float32) @ distinct).astype(np.float64)

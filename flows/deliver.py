@@ -1,0 +1,36 @@
+"""One delivery, from the client's rows to the report: read it downward.
+
+Every line is a stage; its body is the task of the same name in ``flows/steps.py`` or ``flows/evidence.py``, which calls the
+stage's package in ``delivery/``. Only references to stored results pass from line to line.
+"""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from flows import evidence, steps
+
+
+@flow(name="deliver", persist_result=False, validate_parameters=False)
+def deliver(delivery_id: str) -> str:
+    """Take one delivery through the line and return the reference of its report."""
+    base = steps.fetch_base_model(delivery_id)
+    data = steps.load_data(delivery_id)
+    checked = steps.check_data(delivery_id, data, base)
+    plan = steps.plan_training(delivery_id, data, base)
+    adapter = steps.train(delivery_id, data, base, plan)
+    artifacts = steps.quantize(delivery_id, base, adapter)
+    systems = [
+        evidence.evaluate_candidate(delivery_id, data, plan, artifacts),
+        evidence.evaluate_adapter(delivery_id, data, base, plan, adapter),
+        evidence.evaluate_baseline(delivery_id, data, base, plan),
+        evidence.evaluate_base(delivery_id, data, base, plan),
+        evidence.evaluate_encoder(delivery_id, data),
+        *evidence.evaluate_champion(delivery_id, data, plan, artifacts),
+    ]
+    compared = evidence.compare(delivery_id, data, systems)
+    load = steps.measure_load(delivery_id, data, plan, artifacts)
+    steps.estimate_cost(delivery_id, compared, load)
+    decision = steps.decide(delivery_id, checked, compared)
+    version = steps.register(delivery_id, data, base, artifacts, decision)
+    return steps.write_report(delivery_id, version)

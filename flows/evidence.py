@@ -1,0 +1,206 @@
+"""The evaluation tasks: each puts one system through the client's holdout.
+
+Answers are appended to one file per system's weights as they arrive, so a killed evaluation goes on where it was, and a
+champion is not asked again what it answered as a candidate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from delivery import evaluation, quantization, serving
+from delivery.artifacts import (
+    Adapter,
+    Answer,
+    Artifact,
+    BaseModel,
+    OnProgress,
+    Sample,
+    Suite,
+    SuiteResult,
+    SystemResult,
+    TrainingPlan,
+    sha256_json,
+)
+from delivery.client_config import ParseRule
+from delivery.evaluation import Endpoint, Request, System
+from flows.line import Line
+from flows.results import Artifacts, Rows
+from flows.steps import Step
+from flows.versions import champion_of
+
+SLOTS = 8
+"""Requests that a server answers at once during evaluation."""
+SHOTS = 4
+"""Worked examples in the prompt of the stand-in."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A system that has to be asked: who it is, how to reach it, and what it is sent for a sample."""
+
+    system: System
+    identity: str
+    reach: Callable[[Path], AbstractContextManager[Endpoint]]
+    prompt: Callable[[Sample], Request] = evaluation.zero_shot
+
+
+def suite_of(line: Line, data: str) -> Suite:
+    """The client's holdout as a suite."""
+    return evaluation.use_case_suite(line.config, line.read(Rows, data).splits.test)
+
+
+def served(artifact: Artifact, plan: TrainingPlan, *, shots: int = 0) -> Callable[[Path], AbstractContextManager[Endpoint]]:
+    """The artifact behind the server that would serve it, asked through the official client."""
+
+    @contextmanager
+    def reach(folder: Path) -> Iterator[Endpoint]:
+        context = plan.max_length + plan.max_new_tokens + shots * plan.stats.longest
+        with serving.serve(artifact, slots=SLOTS, context_per_slot=context, log=folder / "server.log") as server:
+            yield evaluation.openai_endpoint(
+                server.base_url, model=server.model, name=artifact.sha256, concurrency=SLOTS, api_key="local"
+            )
+
+    return reach
+
+
+def put_through(line: Line, contender: Contender, suite: Suite, plan: TrainingPlan) -> str:
+    """Ask a contender every sample of the suite, score what it said, and keep the result as a stage."""
+    system = contender.system
+
+    def work(folder: Path, on_progress: OnProgress) -> SystemResult:
+        kept = line.folder("answers") / f"{contender.identity}.jsonl"
+        with contender.reach(folder) as endpoint:
+            answers = evaluation.collect(
+                endpoint,
+                [contender.prompt(sample) for sample in suite.samples],
+                path=kept,
+                max_new_tokens=plan.max_new_tokens,
+                on_progress=on_progress,
+            )
+        return score(line, suite, answers, system=system)
+
+    inputs = {"suite": suite.sha256, "identity": contender.identity, "plan": plan.max_new_tokens, "prompting": system.prompting}
+    return line.stage(f"evaluate_{system.system}", inputs, work)
+
+
+def score(
+    line: Line, suite: Suite, answers: Sequence[Answer], *, system: System, parse: ParseRule | None = None
+) -> SystemResult:
+    """A system's metrics; refused when too many samples have no answer."""
+    scored = evaluation.score(suite, answers, parse=parse)
+    result = evaluation.summarise(suite, scored, system=system, answers=answers)
+    evaluation.raise_if_incomplete(result, line.config.evaluation.max_errored)
+    return result
+
+
+@Step
+def evaluate_candidate(line: Line, data: str, plan: str, artifacts: str) -> str:
+    """The shipped artifact, asked through the server that would serve it."""
+    shipped, length = line.read(Artifacts, artifacts).shipped, line.read(TrainingPlan, plan)
+    system = System("candidate", line.config.base_model, artifact=shipped.format)
+    return put_through(line, Contender(system, shipped.sha256, served(shipped, length)), suite_of(line, data), length)
+
+
+@Step
+def evaluate_adapter(line: Line, data: str, base: str, plan: str, adapter: str) -> str:
+    """The adapter before merging and quantization, in this process: what the shipped artifact must not fall behind."""
+    model, trained, length = line.read(BaseModel, base), line.read(Adapter, adapter).artifact, line.read(TrainingPlan, plan)
+    endpoint = evaluation.hf_endpoint(model, adapter=trained)
+    contender = Contender(System("adapter", model.name, artifact="adapter"), trained.sha256, lambda _: nullcontext(endpoint))
+    return put_through(line, contender, suite_of(line, data), length)
+
+
+@Step
+def evaluate_base(line: Line, data: str, base: str, plan: str) -> str:
+    """The base model as it was found: what the client would have without us."""
+    model, length = line.read(BaseModel, base), line.read(TrainingPlan, plan)
+    endpoint = evaluation.hf_endpoint(model)
+    contender = Contender(System("base", model.name, artifact="merged"), model.sha256, lambda _: nullcontext(endpoint))
+    return put_through(line, contender, suite_of(line, data), length)
+
+
+@Step
+def evaluate_encoder(line: Line, data: str) -> str:
+    """TF-IDF and logistic regression on the same rows: a model that costs nothing and must be worth beating."""
+    suite = suite_of(line, data)
+
+    def work(_: Path, __: OnProgress) -> SystemResult:
+        answers = evaluation.encoder_answers(line.read(Rows, data).splits.train, suite)
+        system = System("encoder", "tf-idf + logistic regression", prompting="none")
+        return score(line, suite, answers, system=system)
+
+    return line.stage("evaluate_encoder", {"suite": suite.sha256, "data": data}, work)
+
+
+@Step
+def evaluate_champion(line: Line, data: str, plan: str, artifacts: str) -> list[str]:
+    """The version in service on the same holdout; none when there is none, or when the candidate is that version."""
+    champion = champion_of(line)
+    if champion is None or champion.sha256 == line.read(Artifacts, artifacts).shipped.sha256:
+        return []
+    length = line.read(TrainingPlan, plan)
+    system = System("champion", line.config.base_model, artifact=champion.format)
+    return [put_through(line, Contender(system, champion.sha256, served(champion, length)), suite_of(line, data), length)]
+
+
+@Step
+def evaluate_baseline(line: Line, data: str, base: str, plan: str) -> str:
+    """The model to beat: its recorded answers, its published score, or a local stand-in that is labelled as one."""
+    config, suite = line.config, suite_of(line, data)
+    pack = evaluation.choose_pack(config.folder, model=config.baseline.model, sources=config.baseline.sources)
+    if pack is None:
+        return _stand_in(line, data, base, plan)
+    evaluation.verify_pack(pack, suite)
+
+    def work(_: Path, __: OnProgress) -> SystemResult:
+        if pack.source == "published":
+            return replace(evaluation.published_result(pack, suite), pack_sha256=pack.sha256)
+        note = f"answers recorded on {pack.recorded_on}"
+        system = System("baseline", pack.model, source="recorded", prompting=pack.prompting, note=note)
+        result = score(line, suite, evaluation.pack_answers(pack, suite), system=system, parse=pack.parse)
+        return replace(result, pack_sha256=pack.sha256)
+
+    return line.stage("evaluate_baseline", {"suite": suite.sha256, "pack": pack.sha256}, work)
+
+
+def _stand_in(line: Line, data: str, base: str, plan: str) -> str:
+    """The untuned base model with worked examples in its prompt, behind a local server."""
+    model, length, suite = line.read(BaseModel, base), line.read(TrainingPlan, plan), suite_of(line, data)
+
+    def work(folder: Path, on_progress: OnProgress) -> Artifacts:
+        made = quantization.quantize(("gguf-q8_0",), base=model, adapter=None, out=folder, on_progress=on_progress)
+        return Artifacts(made, made[0])
+
+    untuned = line.read(Artifacts, line.stage("quantize_stand_in", {"base": model.sha256}, work)).shipped
+    shots = evaluation.choose_shots(line.read(Rows, data).splits.train, SHOTS, suite=suite)
+    system = System(
+        "baseline",
+        f"{model.name} (untuned)",
+        artifact=untuned.format,
+        source="stand-in",
+        prompting="few_shot",
+        note=f"a local stand-in, not {line.config.baseline.model}: no recorded answers, published score or key was there",
+    )
+    contender = Contender(
+        system,
+        f"{untuned.sha256}-{sha256_json([shot.id for shot in shots])[:12]}",
+        served(untuned, length, shots=len(shots)),
+        lambda sample: evaluation.few_shot(sample, shots),
+    )
+    return put_through(line, contender, suite, length)
+
+
+@Step
+def compare(line: Line, data: str, systems: list[str]) -> str:
+    """Every system beside the candidate: paired tests, intervals, verdicts, slices."""
+    gates = line.config.evaluation.gates
+
+    def work(_: Path, __: OnProgress) -> SuiteResult:
+        results = [line.read(SystemResult, reference) for reference in systems]
+        return evaluation.compare(suite_of(line, data), results, gates=gates)
+
+    return line.stage("compare", {"systems": systems, "gates": gates.model_dump(mode="json")}, work)

@@ -1,0 +1,105 @@
+"""What can be said before a delivery: findings about data, the plan, and baseline packs checked against the holdout."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, get_args
+
+from delivery import costs, dataset, evaluation
+from delivery.artifacts import BaselinePack, BaseModel, DataReport, Suite, TrainingPlan
+from delivery.client_config import ClientConfig, ParseRule, SplitRule, list_clients, load_client
+from delivery.errors import ConfigError
+from delivery.settings import Workspace, find_workspace
+from flows import evidence, steps
+from flows.environment import prepare
+from flows.line import Line
+
+
+def check_data(path_or_client: str) -> DataReport:
+    """Findings about a client's data, or about a file as it is."""
+    workspace = _workspace_with(path_or_client)
+    if workspace is None:
+        loaded = dataset.load([path_or_client])
+        splits = dataset.split(loaded, SplitRule())
+        return dataset.check(loaded, splits, use_case=None, count_tokens=None, context_length=None)
+    prepare(workspace)
+    line = Line(workspace, load_client(workspace.clients, path_or_client))
+    return line.read(DataReport, steps.check_data.on(line, steps.load_data.on(line), steps.fetch_base_model.on(line)))
+
+
+def _workspace_with(name: str) -> Workspace | None:
+    try:
+        workspace = find_workspace()
+    except ConfigError:
+        if Path(name).exists():
+            return None
+        raise
+    if name in list_clients(workspace.clients) or not Path(name).exists():
+        return workspace
+    return None
+
+
+def preview(workspace: Workspace, config: ClientConfig) -> dict[str, Any]:
+    """Recipe, memory, time, money, pool and detectable difference of a delivery that was not started."""
+    line = Line(workspace, config)
+    base = steps.fetch_base_model.on(line)
+    data = steps.load_data.on(line)
+    report = line.read(DataReport, steps.check_data.on(line, data, base))
+    plan = line.read(TrainingPlan, steps.plan_training.on(line, data, base))
+    hourly = costs.load_price_book().hourly_usd(config.cost.hardware)
+    usd = (hourly * Decimal(plan.predicted_seconds) / 3600).quantize(Decimal("0.0001"))
+    return {
+        "client": config.client,
+        "data": {"rows": report.rows, "splits": report.splits, "fingerprint": report.fingerprint},
+        "base_model": asdict(line.read(BaseModel, base)),
+        "training": asdict(plan),
+        "machine_memory_bytes": plan.machine.memory_bytes,
+        "predicted_usd": str(usd),
+        "hardware": config.cost.hardware,
+        "pool": "cpu",
+        "power": asdict(evaluation.power_of(report.splits["test"], promise=config.evaluation.promise.beat_baseline_by)),
+    }
+
+
+def _holdout(workspace: Workspace, client: str) -> tuple[ClientConfig, Suite]:
+    prepare(workspace)
+    line = Line(workspace, load_client(workspace.clients, client))
+    return line.config, evidence.suite_of(line, steps.load_data.on(line))
+
+
+def import_baseline(
+    workspace: Workspace, client: str, *, source: Path, model: str, recorded_on: str, prompting: str, parse: str | None
+) -> BaselinePack:
+    """Freeze recorded answers as a pack of the client.
+
+    Raises:
+        ConfigError: an option is wrong, or the pack is there already.
+        ClientDataError: a line of the file is wrong, or answers are missing.
+    """
+    config, suite = _holdout(workspace, client)
+    try:
+        day = date.fromisoformat(recorded_on)
+    except ValueError:
+        raise ConfigError(f"--recorded-on: {recorded_on!r} is no day; write YYYY-MM-DD") from None
+    if day > datetime.now(UTC).date():
+        raise ConfigError(f"--recorded-on: {recorded_on} is in the future")
+    if prompting not in ("zero_shot", "few_shot", "retrieval_few_shot"):
+        raise ConfigError(f"--prompting: {prompting!r} is none of zero_shot, few_shot, retrieval_few_shot")
+    if parse is not None and parse not in get_args(ParseRule):
+        raise ConfigError(f"--parse: {parse!r} is none of {', '.join(get_args(ParseRule))}")
+    spec = evaluation.PackSpec(model=model, recorded_on=recorded_on, prompting=prompting, parse=parse)
+    return evaluation.import_pack(config.folder, source, spec=spec, suite=suite)
+
+
+def verify_baselines(workspace: Workspace, client: str) -> list[dict[str, Any]]:
+    """Check each pack's hash and inputs; count the samples of the holdout that it answers and lacks."""
+    config, suite = _holdout(workspace, client)
+    found = []
+    for pack in evaluation.list_packs(config.folder):
+        evaluation.verify_pack(pack, suite)
+        recorded = sum(sample.id in pack.outputs for sample in suite.samples)
+        found.append({"name": pack.name, "model": pack.model, "recorded": recorded, "missing": len(suite.samples) - recorded})
+    return found

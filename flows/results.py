@@ -1,0 +1,45 @@
+"""What stages store that is more than one artifact."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from delivery.artifacts import Artifact, LabeledDataset, Latency, Splits
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows as read, and by side."""
+
+    dataset: LabeledDataset
+    splits: Splits
+
+
+@dataclass(frozen=True)
+class Artifacts:
+    """Everything that was made from one adapter."""
+
+    made: tuple[Artifact, ...]
+    shipped: Artifact
+
+
+@dataclass(frozen=True)
+class Load:
+    """The load measurement of the shipped artifact."""
+
+    latency: tuple[Latency, ...]
+
+
+@dataclass(frozen=True)
+class Registered:
+    """The version that the registry gave."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Written:
+    """Where the report lies, and the hash of its ``report.json``."""
+
+    folder: str
+    sha256: str

@@ -1,0 +1,283 @@
+"""The stages of a delivery as tasks: each fetches what its stage needs, calls the stage, and returns a reference.
+
+In the flow a stage is called with the delivery's id. ``stage.on(line, ...)`` runs its body without Prefect, for what can be
+said before a delivery (``delivery plan``, ``delivery data check``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+
+from prefect import task
+
+from delivery import costs, dataset, evaluation, quantization, report, serving, training, weights
+from delivery.artifacts import (
+    Adapter,
+    BaseModel,
+    CostEstimate,
+    DataReport,
+    Decision,
+    OnProgress,
+    SuiteResult,
+    TrainingPlan,
+    sha256_file,
+    sha256_json,
+    verify_artifact,
+)
+from delivery.errors import ClientDataError, RetryableError
+from delivery.settings import get_settings
+from flows.line import Line
+from flows.results import Artifacts, Load, Registered, Rows, Written
+from flows.summary import summarise
+from flows.versions import registry_of
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+LOADS = (1, 8)
+"""Concurrencies at which the shipped artifact's server is measured; capacity is taken at the last one."""
+
+
+def _may_pass(_task: object, _run: object, state: Any) -> bool:
+    return isinstance(state.result(raise_on_failure=False), RetryableError)
+
+
+class Step(Generic[P, R]):
+    """A stage's body as a Prefect task, retried only where the error says that it may pass."""
+
+    def __init__(self, body: Callable[Concatenate[Line, P], R]) -> None:
+        self.on = body
+
+        @wraps(body)
+        def in_delivery(delivery_id: str, *args: Any, **references: Any) -> R:
+            return body(Line.of_delivery(delivery_id), *args, **references)
+
+        self._task = task(
+            name=body.__name__, retries=2, retry_delay_seconds=5, retry_condition_fn=_may_pass, persist_result=False
+        )(in_delivery)
+
+    def __call__(self, delivery_id: str, *args: P.args, **references: P.kwargs) -> R:
+        """Run it as a task of the delivery."""
+        result: R = self._task(delivery_id, *args, **references)
+        return result
+
+
+@Step
+def fetch_base_model(line: Line) -> str:
+    """The open model that the client's starts from, on this machine."""
+
+    def work(_: Path, on_progress: OnProgress) -> BaseModel:
+        return weights.resolve(
+            line.config.base_model, client_folder=line.config.folder, cache=get_settings().cache, on_progress=on_progress
+        )
+
+    # The cache is the user's and may have been emptied since: the files are looked at every time.
+    return line.stage("fetch_base_model", {"name": line.config.base_model}, work, always=True)
+
+
+@Step
+def load_data(line: Line) -> str:
+    """The client's rows, read one by one, and divided into sides."""
+    config = line.config
+    inputs = {
+        "files": [dataset.source_sha256(path) for path in config.data_paths()],
+        "use_case": config.use_case.model_dump(mode="json", by_alias=True),
+        "splits": config.data.splits.model_dump(mode="json"),
+    }
+
+    def work(_: Path, __: OnProgress) -> Rows:
+        loaded = dataset.load(config.data_paths(), use_case=config.use_case)
+        return Rows(loaded, dataset.split(loaded, config.data.splits))
+
+    return line.stage("load_data", inputs, work)
+
+
+@Step
+def check_data(line: Line, data: str, base: str) -> str:
+    """Findings about the data; a delivery stops where the client has to act first."""
+    model = line.read(BaseModel, base)
+
+    def work(_: Path, __: OnProgress) -> DataReport:
+        rows = line.read(Rows, data)
+        return dataset.check(
+            rows.dataset,
+            rows.splits,
+            use_case=line.config.use_case,
+            count_tokens=weights.token_counter(model),
+            context_length=model.context_length,
+        )
+
+    reference = line.stage("check_data", {"data": data, "base": model.sha256}, work)
+    findings = line.read(DataReport, reference)
+    if line.recorder is not None:
+        line.recorder.repository.record_dataset(findings)
+        for check in findings.checks:
+            if check.status == "refuse":
+                raise ClientDataError(f"{line.config.client}: {check.name}: {check.detail} {check.remedy}".rstrip())
+    return reference
+
+
+@Step
+def plan_training(line: Line, data: str, base: str) -> str:
+    """Everything that decides the weights, fixed before training starts."""
+    model = line.read(BaseModel, base)
+
+    def work(_: Path, __: OnProgress) -> TrainingPlan:
+        stats = training.count_tokens(model, line.read(Rows, data).splits)
+        return training.make_plan(line.config.training, base=model, stats=stats, machine=training.measure_machine())
+
+    inputs = {"data": data, "base": model.sha256, "training": line.config.training.model_dump(mode="json")}
+    return line.stage("plan_training", inputs, work)
+
+
+@Step
+def train(line: Line, data: str, base: str, plan: str) -> str:
+    """The adapter, trained in a process of its own."""
+    model = line.read(BaseModel, base)
+
+    def work(folder: Path, on_progress: OnProgress) -> Adapter:
+        return training.train(
+            line.read(TrainingPlan, plan),
+            base=model,
+            splits=line.read(Rows, data).splits,
+            workdir=folder,
+            on_progress=on_progress,
+        )
+
+    return line.stage("train", {"data": data, "base": model.sha256, "plan": plan}, work)
+
+
+@Step
+def quantize(line: Line, base: str, adapter: str) -> str:
+    """Every format that was ordered, each with size and hash; one of them ships."""
+    config, model = line.config, line.read(BaseModel, base)
+    trained = line.read(Adapter, adapter).artifact
+
+    def work(folder: Path, on_progress: OnProgress) -> Artifacts:
+        made = quantization.quantize(config.artifacts, base=model, adapter=trained, out=folder, on_progress=on_progress)
+        return Artifacts(made, next(artifact for artifact in made if artifact.format == config.ship))
+
+    inputs = {"adapter": trained.sha256, "base": model.sha256, "formats": list(config.artifacts), "ship": config.ship}
+    return line.stage("quantize", inputs, work)
+
+
+@Step
+def measure_load(line: Line, data: str, plan: str, artifacts: str) -> str:
+    """Latency and capacity of the shipped artifact's server on the client's own prompts."""
+    shipped = line.read(Artifacts, artifacts).shipped
+    rows, length = line.read(Rows, data).splits, line.read(TrainingPlan, plan)
+
+    def work(folder: Path, on_progress: OnProgress) -> Load:
+        prompts = [example.messages for example in (*rows.validation, *rows.test)][:32]
+        with serving.serve(
+            shipped, slots=max(LOADS), context_per_slot=length.max_length + length.max_new_tokens, log=folder / "server.log"
+        ) as server:
+            return Load(
+                tuple(
+                    serving.measure_load(
+                        server,
+                        prompts[: max(8, 4 * concurrency)],
+                        concurrency=concurrency,
+                        max_new_tokens=length.max_new_tokens,
+                        on_progress=on_progress,
+                    )
+                    for concurrency in LOADS
+                )
+            )
+
+    return line.stage("measure_load", {"shipped": shipped.sha256, "data": data, "loads": list(LOADS)}, work)
+
+
+@Step
+def estimate_cost(line: Line, evidence: str, load: str) -> str:
+    """What a request costs on the client's hardware, and what the same tokens cost at an API."""
+    book = costs.load_price_book()
+    today = line.delivery.day
+
+    def work(_: Path, __: OnProgress) -> CostEstimate:
+        candidate = line.read(SuiteResult, evidence).system("candidate")
+        if candidate is None:
+            raise RuntimeError("the candidate was not evaluated")
+        return costs.estimate(
+            line.config.cost,
+            book=book,
+            load=line.read(Load, load).latency[-1],
+            tokens=costs.Tokens(candidate.prompt_tokens / candidate.n_scored, candidate.completion_tokens / candidate.n_scored),
+            baseline_model=line.config.baseline.model,
+            today=today,
+        )
+
+    inputs = {
+        "evidence": evidence,
+        "load": load,
+        "cost": line.config.cost.model_dump(mode="json"),
+        "book": sha256_json(book.model_dump(mode="json")),
+        "baseline": line.config.baseline.model,
+        "today": today.isoformat(),
+    }
+    return line.stage("estimate_cost", inputs, work)
+
+
+@Step
+def decide(line: Line, checked: str, evidence: str) -> str:
+    """Whether the candidate may go into service, gate by gate."""
+
+    def work(_: Path, __: OnProgress) -> Decision:
+        suite = line.read(SuiteResult, evidence)
+        line.delivery.repository.record_results(line.delivery.delivery_id, suite)
+        return evaluation.decide(line.config, [suite], line.read(DataReport, checked))
+
+    return line.stage("decide", {"evidence": evidence, "checked": checked}, work)
+
+
+@Step
+def register(line: Line, data: str, base: str, artifacts: str, decision: str) -> str:
+    """The candidate as a new version of the client's model, with where it comes from; its alias is challenger."""
+    made, decided = line.read(Artifacts, artifacts), line.read(Decision, decision)
+    fingerprint = line.read(Rows, data).dataset.fingerprint
+    model, delivery = line.read(BaseModel, base), line.delivery
+
+    def work(_: Path, __: OnProgress) -> Registered:
+        for artifact in made.made:
+            verify_artifact(artifact)
+        version = registry_of(line.workspace).register(
+            line.config.client,
+            made.made,
+            shipped=made.shipped,
+            delivery_id=delivery.delivery_id,
+            tags={
+                "fingerprint": fingerprint,
+                "base_model": model.name,
+                "base_sha256": model.sha256,
+                "report": str(line.workspace.reports(line.config.client, delivery.delivery_id)),
+            },
+        )
+        delivery.repository.record_version(
+            version.number, delivery_id=delivery.delivery_id, fingerprint=fingerprint, shipped=made.shipped, decision=decided
+        )
+        return Registered(version.number)
+
+    return line.stage("register", {"artifacts": artifacts, "decision": decision, "data": data}, work)
+
+
+@Step
+def write_report(line: Line, version: str) -> str:
+    """Everything that this delivery found, as HTML for people, JSON for machines and CSV of every sample."""
+    delivery = line.delivery
+    folder = line.workspace.reports(line.config.client, delivery.delivery_id)
+
+    def work(_: Path, __: OnProgress) -> Written:
+        written = sha256_file(report.write(summarise(line), folder).json)
+        delivery.repository.record_report(delivery.delivery_id, folder=folder, sha256=written)
+        return Written(str(folder), written)
+
+    return line.stage("write_report", {"delivery": delivery.delivery_id, "version": version}, work)
+
+
+def decision_of(delivery_id: str) -> Decision:
+    """What a delivery that reached its end decided."""
+    line = Line.of_delivery(delivery_id)
+    return line.read(Decision, line.finished("decide"))
