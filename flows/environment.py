@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from pathlib import Path
 
 from delivery.settings import Workspace
 
@@ -12,8 +13,8 @@ def prepare(workspace: Workspace) -> None:
     """Set what is not set yet. Values that the operator gave (``PREFECT_API_URL``, say) stand."""
     defaults = {
         "PREFECT_HOME": str(workspace.state / "prefect"),
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_UI_ENABLED": "false",
         "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
         "PREFECT_LOGGING_LEVEL": "CRITICAL",
         "PREFECT_LOGGING_TO_API_ENABLED": "false",
@@ -26,6 +27,7 @@ def prepare(workspace: Workspace) -> None:
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
+    Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
 
 
 def log_to_file(workspace: Workspace, name: str) -> logging.Handler:

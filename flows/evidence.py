@@ -16,6 +16,7 @@ from delivery.artifacts import (
     Adapter,
     Answer,
     Artifact,
+    BaselinePack,
     BaseModel,
     OnProgress,
     Sample,
@@ -25,7 +26,8 @@ from delivery.artifacts import (
     TrainingPlan,
     sha256_json,
 )
-from delivery.client_config import ParseRule
+from delivery.client_config import ClientConfig, ParseRule
+from delivery.errors import IntegrityError
 from delivery.evaluation import Endpoint, Request, System
 from flows.line import Line
 from flows.results import Artifacts, Rows
@@ -60,7 +62,7 @@ def served(artifact: Artifact, plan: TrainingPlan, *, shots: int = 0) -> Callabl
     def reach(folder: Path) -> Iterator[Endpoint]:
         context = plan.max_length + plan.max_new_tokens + shots * plan.stats.longest
         with serving.serve(artifact, slots=SLOTS, context_per_slot=context, log=folder / "server.log") as server:
-            yield evaluation.openai_endpoint(
+            yield evaluation.http_endpoint(
                 server.base_url, model=server.model, name=artifact.sha256, concurrency=SLOTS, api_key="local"
             )
 
@@ -109,7 +111,7 @@ def evaluate_candidate(line: Line, data: str, plan: str, artifacts: str) -> str:
 def evaluate_adapter(line: Line, data: str, base: str, plan: str, adapter: str) -> str:
     """The adapter before merging and quantization, in this process: what the shipped artifact must not fall behind."""
     model, trained, length = line.read(BaseModel, base), line.read(Adapter, adapter).artifact, line.read(TrainingPlan, plan)
-    endpoint = evaluation.hf_endpoint(model, adapter=trained)
+    endpoint = evaluation.local_endpoint(model, adapter=trained)
     contender = Contender(System("adapter", model.name, artifact="adapter"), trained.sha256, lambda _: nullcontext(endpoint))
     return put_through(line, contender, suite_of(line, data), length)
 
@@ -118,7 +120,7 @@ def evaluate_adapter(line: Line, data: str, base: str, plan: str, adapter: str) 
 def evaluate_base(line: Line, data: str, base: str, plan: str) -> str:
     """The base model as it was found: what the client would have without us."""
     model, length = line.read(BaseModel, base), line.read(TrainingPlan, plan)
-    endpoint = evaluation.hf_endpoint(model)
+    endpoint = evaluation.local_endpoint(model)
     contender = Contender(System("base", model.name, artifact="merged"), model.sha256, lambda _: nullcontext(endpoint))
     return put_through(line, contender, suite_of(line, data), length)
 
@@ -150,8 +152,8 @@ def evaluate_champion(line: Line, data: str, plan: str, artifacts: str) -> list[
 @Step
 def evaluate_baseline(line: Line, data: str, base: str, plan: str) -> str:
     """The model to beat: its recorded answers, its published score, or a local stand-in that is labelled as one."""
-    config, suite = line.config, suite_of(line, data)
-    pack = evaluation.choose_pack(config.folder, model=config.baseline.model, sources=config.baseline.sources)
+    suite = suite_of(line, data)
+    pack = chosen_pack(line)
     if pack is None:
         return _stand_in(line, data, base, plan)
     evaluation.verify_pack(pack, suite)
@@ -165,6 +167,28 @@ def evaluate_baseline(line: Line, data: str, base: str, plan: str) -> str:
         return replace(result, pack_sha256=pack.sha256)
 
     return line.stage("evaluate_baseline", {"suite": suite.sha256, "pack": pack.sha256}, work)
+
+
+def chosen_pack(line: Line) -> BaselinePack | None:
+    """The client's newest pack of its baseline model, from the first of its sources that has one."""
+    order = [source for source in line.config.baseline.sources if source != "live"]
+    packs = [pack for pack in packs_of(line.config) if pack.model == line.config.baseline.model and pack.source in order]
+    packs.sort(key=lambda pack: pack.recorded_on, reverse=True)
+    return min(packs, key=lambda pack: order.index(pack.source), default=None)
+
+
+def packs_of(config: ClientConfig) -> list[BaselinePack]:
+    """A client's packs.
+
+    Raises:
+        IntegrityError: one of them is not what it was when it was frozen.
+    """
+    packs = []
+    for found in evaluation.list_packs(config.folder):
+        if isinstance(found, evaluation.PackProblem):
+            raise IntegrityError(found.problem)
+        packs.append(found)
+    return packs
 
 
 def _stand_in(line: Line, data: str, base: str, plan: str) -> str:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from delivery import costs, dataset, evaluation
 from delivery.artifacts import BaselinePack, BaseModel, DataReport, Suite, TrainingPlan
-from delivery.client_config import ClientConfig, ParseRule, SplitRule, list_clients, load_client
+from delivery.client_config import ClientConfig, SplitRule, list_clients, load_client
 from delivery.errors import ConfigError
+from delivery.evaluation.power import power_of
 from delivery.settings import Workspace, find_workspace
 from flows import evidence, steps
 from flows.environment import prepare
@@ -60,7 +60,7 @@ def preview(workspace: Workspace, config: ClientConfig) -> dict[str, Any]:
         "predicted_usd": str(usd),
         "hardware": config.cost.hardware,
         "pool": "cpu",
-        "power": asdict(evaluation.power_of(report.splits["test"], promise=config.evaluation.promise.beat_baseline_by)),
+        "power": asdict(power_of(report.splits["test"], promise=config.evaluation.promise.beat_baseline_by)),
     }
 
 
@@ -70,36 +70,22 @@ def _holdout(workspace: Workspace, client: str) -> tuple[ClientConfig, Suite]:
     return line.config, evidence.suite_of(line, steps.load_data.on(line))
 
 
-def import_baseline(
-    workspace: Workspace, client: str, *, source: Path, model: str, recorded_on: str, prompting: str, parse: str | None
-) -> BaselinePack:
+def import_baseline(workspace: Workspace, client: str, source: Path, *, spec: evaluation.PackSpec) -> BaselinePack:
     """Freeze recorded answers as a pack of the client.
 
     Raises:
-        ConfigError: an option is wrong, or the pack is there already.
-        ClientDataError: a line of the file is wrong, or answers are missing.
+        ConfigError: the specification is wrong, or the pack is there already.
+        ClientDataError: a line of the file is wrong, or too many answers are missing.
     """
     config, suite = _holdout(workspace, client)
-    try:
-        day = date.fromisoformat(recorded_on)
-    except ValueError:
-        raise ConfigError(f"--recorded-on: {recorded_on!r} is no day; write YYYY-MM-DD") from None
-    if day > datetime.now(UTC).date():
-        raise ConfigError(f"--recorded-on: {recorded_on} is in the future")
-    if prompting not in ("zero_shot", "few_shot", "retrieval_few_shot"):
-        raise ConfigError(f"--prompting: {prompting!r} is none of zero_shot, few_shot, retrieval_few_shot")
-    if parse is not None and parse not in get_args(ParseRule):
-        raise ConfigError(f"--parse: {parse!r} is none of {', '.join(get_args(ParseRule))}")
-    spec = evaluation.PackSpec(model=model, recorded_on=recorded_on, prompting=prompting, parse=parse)
-    return evaluation.import_pack(config.folder, source, spec=spec, suite=suite)
+    return evaluation.import_pack(config.folder, source, spec=spec, suite=suite, max_errored=config.evaluation.max_errored)
 
 
 def verify_baselines(workspace: Workspace, client: str) -> list[dict[str, Any]]:
     """Check each pack's hash and inputs; count the samples of the holdout that it answers and lacks."""
     config, suite = _holdout(workspace, client)
     found = []
-    for pack in evaluation.list_packs(config.folder):
-        evaluation.verify_pack(pack, suite)
-        recorded = sum(sample.id in pack.outputs for sample in suite.samples)
-        found.append({"name": pack.name, "model": pack.model, "recorded": recorded, "missing": len(suite.samples) - recorded})
+    for pack in evidence.packs_of(config):
+        coverage = evaluation.verify_pack(pack, suite)
+        found.append({"name": pack.name, "model": pack.model, "recorded": coverage.recorded, "missing": coverage.missing})
     return found

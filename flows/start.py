@@ -16,6 +16,7 @@ from delivery.errors import ConfigError, DeliveryError, DeliveryInterrupted
 from delivery.settings import Workspace
 from flows.environment import log_to_file, prepare
 from flows.line import config_as_stored, store_of
+from flows.server import prefect_api
 
 if TYPE_CHECKING:
     from delivery.store.repository import ClientRepository
@@ -90,10 +91,11 @@ def _run(workspace: Workspace, repository: ClientRepository, delivery_id: str, o
     handler = log_to_file(workspace, delivery_id)
     on_start(delivery_id)
     try:
-        from flows.deliver import deliver
-        from flows.steps import decision_of
+        with prefect_api(workspace):
+            from flows.deliver import deliver
+            from flows.steps import decision_of
 
-        deliver(delivery_id)
+            deliver(delivery_id)
         decision = decision_of(delivery_id)
     except (KeyboardInterrupt, DeliveryInterrupted) as error:
         repository.set_state(delivery_id, "interrupted", error="stopped by the user")

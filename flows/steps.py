@@ -201,11 +201,12 @@ def estimate_cost(line: Line, evidence: str, load: str) -> str:
         candidate = line.read(SuiteResult, evidence).system("candidate")
         if candidate is None:
             raise RuntimeError("the candidate was not evaluated")
+        asked = candidate.n_scored
         return costs.estimate(
             line.config.cost,
             book=book,
             load=line.read(Load, load).latency[-1],
-            tokens=costs.Tokens(candidate.prompt_tokens / candidate.n_scored, candidate.completion_tokens / candidate.n_scored),
+            tokens=costs.Tokens(candidate.prompt_tokens / asked, candidate.completion_tokens / asked),
             baseline_model=line.config.baseline.model,
             today=today,
         )

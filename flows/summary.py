@@ -6,7 +6,7 @@ import platform
 from importlib.metadata import version
 from typing import Any
 
-from delivery import __version__, evaluation
+from delivery import __version__
 from delivery.artifacts import (
     Adapter,
     BaseModel,
@@ -18,6 +18,7 @@ from delivery.artifacts import (
     SuiteResult,
     TrainingPlan,
 )
+from delivery.evaluation.power import power_of
 from flows.line import Line
 from flows.results import Artifacts, Load
 
@@ -94,7 +95,7 @@ def _limitations(suite: SuiteResult, plan: TrainingPlan, line: Line) -> list[str
         )
     if baseline is not None and baseline.source == "published":
         found.append("The baseline is a published score: it is compared unpaired, on other samples or another prompt.")
-    found.append(evaluation.power_of(suite.n, promise=line.config.evaluation.promise.beat_baseline_by).sentence + ".")
+    found.append(power_of(suite.n, promise=line.config.evaluation.promise.beat_baseline_by).sentence + ".")
     found.append("Only the client's own task was measured; general ability was not.")
     if plan.epochs < 1:
         found.append(f"A time bound cut training to {plan.epochs:.2f} passes over the rows; more may score higher.")

@@ -64,6 +64,8 @@ class LabeledDataset:
     examples: tuple[Example, ...]
     fingerprint: str
     format: str
+    repeated: tuple[str, ...] = ()
+    """Ids of rows that came again word for word, and were read once."""
 
 
 @dataclass(frozen=True, slots=True)

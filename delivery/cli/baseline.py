@@ -43,12 +43,19 @@ def import_(
     as_json: Json = False,
 ) -> None:
     """Freeze a file of recorded answers as a baseline pack, checked against the client's holdout."""
+    from typing import get_args
+
+    from delivery.client_config import ParseRule
+    from delivery.errors import ConfigError
+    from delivery.evaluation import PackSpec
     from delivery.settings import find_workspace
     from flows.preview import import_baseline
 
-    pack = import_baseline(
-        find_workspace(), client, source=file, model=model, recorded_on=recorded_on, prompting=prompting, parse=parse
-    )
+    rule = next((known for known in get_args(ParseRule) if known == parse), None)
+    if parse is not None and rule is None:
+        raise ConfigError(f"--parse: {parse!r} is none of {', '.join(get_args(ParseRule))}")
+    spec = PackSpec(model=model, recorded_on=recorded_on, prompting=prompting, parse=rule)
+    pack = import_baseline(find_workspace(), client, file, spec=spec)
     if as_json:
         emit(_document(pack))
     else:
@@ -59,15 +66,16 @@ def import_(
 def list_all(client: Slug, as_json: Json = False) -> None:
     """List a client's baseline packs."""
     from delivery.client_config import load_client
-    from delivery.evaluation import list_packs
+    from delivery.evaluation import PackProblem, list_packs
     from delivery.settings import find_workspace
 
-    packs = list_packs(load_client(find_workspace().clients, client).folder)
+    found = list_packs(load_client(find_workspace().clients, client).folder)
+    packs = [p._asdict() if isinstance(p, PackProblem) else {**_document(p), "problem": None} for p in found]
     if as_json:
-        emit({"packs": [_document(pack) for pack in packs]})
+        emit({"packs": packs})
     elif packs:
-        rows = [(p.name, p.model, p.source, p.recorded_on, p.prompting, len(p.outputs) or p.score) for p in packs]
-        table(("pack", "model", "source", "recorded on", "prompting", "answers or score"), rows)
+        columns = ("name", "model", "source", "recorded_on", "prompting", "answers", "score", "problem")
+        table([column.replace("_", " ") for column in columns], [[p.get(column) for column in columns] for p in packs])
     else:
         say(f"{client} has no baseline pack: a local stand-in will answer, and the report will say so")
 

@@ -117,7 +117,7 @@ def _show_outcome(outcome: Outcome, *, as_json: bool) -> None:
         rows = []
         for system in suite["systems"]:
             low, high = system["ci95"]
-            against = next((c for c in suite["comparisons"] if (c["b"] == system["system"]) and c["primary"]), None)
+            against = next((c for c in suite["comparisons"] if _is_on(c, suite, system)), None)
             rows.append(
                 (
                     system["system"] + (" (stand-in)" if system["source"] == "stand-in" else ""),
@@ -137,6 +137,11 @@ def _show_outcome(outcome: Outcome, *, as_json: bool) -> None:
     failed = [gate["why"] for gate in decision["gates"] if not gate["passed"]]
     say("decision  ready to promote" if decision["promote"] else f"decision  not ready: {' '.join(failed)}")
     say(f"report    {outcome.report / 'report.html'}")
+
+
+def _is_on(comparison: dict[str, Any], suite: dict[str, Any], system: dict[str, Any]) -> bool:
+    pair, wanted = (comparison["a"], comparison["b"]), ("candidate", system["system"])
+    return pair == wanted and comparison["metric"] == suite["primary_metric"]
 
 
 def _against(comparison: dict[str, Any] | None) -> str:

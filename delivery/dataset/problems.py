@@ -17,12 +17,19 @@ class RowProblems(ClientDataError):
 
 
 class BadRow(Exception):
-    """Why one row cannot be used. ``line`` is set where reading itself fails, so that nothing after it can be read."""
+    """Why one row cannot be used, and in which field."""
 
-    def __init__(self, what: str, *, field: str = "", line: int = 0) -> None:
+    def __init__(self, what: str, *, field: str = "") -> None:
         super().__init__(what)
         self.what = what
         self.field = field
+
+
+class BrokenFile(BadRow):
+    """Why nothing from ``line`` on can be read."""
+
+    def __init__(self, what: str, *, line: int) -> None:
+        super().__init__(what)
         self.line = line
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 import orjson
 
-from delivery.dataset.problems import BadRow, quoted
+from delivery.dataset.problems import BadRow, BrokenFile, quoted
 from delivery.dataset.sources import decoded
 
 Container = Literal["jsonl", "csv"]
@@ -37,7 +37,7 @@ def open_rows(lines: Iterable[bytes]) -> Rows:
     """The rows of a file, JSON lines or CSV by its first line that is not blank.
 
     Raises:
-        BadRow: the file is a JSON array, or reading failed (see ``read_lines``).
+        BrokenFile: the file is a JSON array, or reading failed (see ``read_lines``).
     """
     stream = iter(lines)
     head: list[bytes] = []
@@ -48,7 +48,7 @@ def open_rows(lines: Iterable[bytes]) -> Rows:
         if first:
             break
     if first.startswith(b"["):
-        raise BadRow("begins a JSON array; write one JSON object a line", line=len(head))
+        raise BrokenFile("begins a JSON array; write one JSON object a line", line=len(head))
     container: Container = "jsonl" if first.startswith(b"{") else "csv"
     read: Callable[[Iterable[bytes]], Iterator[Row]] = _jsonl if container == "jsonl" else _csv
     return Rows(container, read(chain(head, stream)))
@@ -98,16 +98,16 @@ def _jsonl(lines: Iterable[bytes]) -> Iterator[Row]:
         if not line.strip():
             continue
         try:
-            yield Row(number, _object(line, number))
+            yield Row(number, _object(line))
         except BadRow as bad:
             yield Row(number, bad)
 
 
-def _object(line: bytes, number: int) -> dict[str, Any]:
+def _object(line: bytes) -> dict[str, Any]:
     try:
         value = parse_json(line)
     except BadRow:
-        decoded(line, number)
+        decoded(line)
         raise
     if not isinstance(value, dict):
         raise BadRow(f"is a JSON {type(value).__name__}; write one JSON object a line")
@@ -116,7 +116,7 @@ def _object(line: bytes, number: int) -> dict[str, Any]:
 
 def _csv(lines: Iterable[bytes]) -> Iterator[Row]:
     """Rows of a CSV with a header. Quoting is strict: one stray quote would swallow every row after it."""
-    reader = csv.reader((decoded(line, number) for number, line in enumerate(lines, start=1)), strict=True)
+    reader = csv.reader(_texts(lines), strict=True)
     header: list[str] | None = None
     while True:
         begin = reader.line_num + 1
@@ -125,23 +125,29 @@ def _csv(lines: Iterable[bytes]) -> Iterator[Row]:
         except StopIteration:
             return
         except csv.Error as error:
-            raise BadRow(f"is not valid CSV ({error}); check the quotes of the row that begins here", line=begin) from error
+            what = f"is not valid CSV ({error}); check the quotes of the row that begins here"
+            raise BrokenFile(what, line=begin) from error
         if not any(cell.strip() for cell in cells):
             continue
         if header is None:
             header = _header(cells, begin)
         elif len(cells) != len(header):
-            yield Row(begin, BadRow(f"has {len(cells)} columns where the header has {len(header)}; quote texts with commas"))
+            what = f"has {len(cells)} columns where the header has {len(header)}; quote texts with commas"
+            yield Row(begin, BadRow(what))
         else:
-            yield Row(begin, {name: cell for name, cell in zip(header, cells, strict=True) if cell != ""})
+            yield Row(begin, {name: cell or None for name, cell in zip(header, cells, strict=True)})
+
+
+def _texts(lines: Iterable[bytes]) -> Iterator[str]:
+    for number, line in enumerate(lines, start=1):
+        try:
+            yield decoded(line)
+        except BadRow as bad:
+            raise BrokenFile(bad.what, line=number) from bad
 
 
 def _header(cells: list[str], line: int) -> list[str]:
     names = [cell.strip().casefold() for cell in cells]
     if len(set(names)) != len(names):
-        raise BadRow("the header names a column twice; name each once", line=line)
-    if not {"text", "label"} <= set(names):
-        found = quoted(",".join(names), 80)
-        what = f"begins neither a JSON object nor a CSV header with the columns text and label (found {found})"
-        raise BadRow(f"{what}; see the formats in the data guide", line=line)
+        raise BrokenFile("the header names a column twice; name each once", line=line)
     return names

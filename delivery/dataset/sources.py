@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import codecs
+import hashlib
+import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import cast
 
-from delivery.dataset.problems import BadRow
+from delivery.dataset.problems import BadRow, BrokenFile
 from delivery.errors import ClientDataError, RetryableError
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
@@ -28,7 +30,7 @@ def read_lines(path: str) -> Iterator[bytes]:
     Raises:
         ClientDataError: there is no such file, or it cannot be read.
         RetryableError: a remote store did not answer.
-        BadRow: with its line, where what follows cannot be text in UTF-8.
+        BrokenFile: what follows cannot be text in UTF-8.
     """
     with _open(path) as stream:
         number = 0
@@ -42,16 +44,30 @@ def read_lines(path: str) -> Iterator[bytes]:
             number += 1
             if number == 1:
                 if line.startswith(UTF16_MARKS):
-                    raise BadRow("is UTF-16 text; save the file as UTF-8", line=1)
+                    raise BrokenFile("is UTF-16 text; save the file as UTF-8", line=1)
                 line = line.removeprefix(codecs.BOM_UTF8)
             if b"\0" in line:
-                raise BadRow("holds a NUL byte, so this is no UTF-8 text; save the file as UTF-8", line=number)
+                raise BrokenFile("holds a NUL byte, so this is no UTF-8 text; save the file as UTF-8", line=number)
             if len(line) > MAX_LINE_BYTES:
-                raise BadRow(f"is longer than {MAX_LINE_BYTES >> 20} MiB; write one row a line", line=number)
+                raise BrokenFile(f"is longer than {MAX_LINE_BYTES >> 20} MiB; write one row a line", line=number)
             yield line
 
 
-def decoded(line: bytes, number: int) -> str:
+def source_sha256(path: str) -> str:
+    """SHA-256 of a data file's bytes: whether it changed at all since it was last read.
+
+    Raises:
+        ClientDataError: there is no such file, or it cannot be read.
+        RetryableError: a remote store did not answer.
+    """
+    with _open(path) as stream:
+        try:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+        except Exception as error:
+            raise _unreadable(path, error) from error
+
+
+def decoded(line: bytes) -> str:
     """A line as text.
 
     Raises:
@@ -62,15 +78,15 @@ def decoded(line: bytes, number: int) -> str:
     except UnicodeDecodeError as error:
         byte = line[error.start]
         what = f"is not UTF-8 (byte 0x{byte:02x} at position {error.start + 1}); save the file as UTF-8"
-        raise BadRow(what, line=number) from error
+        raise BadRow(what) from error
 
 
-def _open(path: str) -> BinaryIO:
+def _open(path: str) -> io.BufferedReader:
     try:
         if "://" in path:
             import fsspec
 
-            return cast(BinaryIO, fsspec.open(path, "rb").open())
+            return cast(io.BufferedReader, fsspec.open(path, "rb").open())
         local = Path(path)
         if local.exists() and not local.is_file():
             what = "a folder" if local.is_dir() else "no regular file"

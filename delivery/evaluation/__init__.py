@@ -1,0 +1,104 @@
+"""What systems answer on the client's holdout, how it is scored, and whether a difference is real.
+
+In order: ``suite`` (holdout rows to samples), ``prompting`` (samples to requests), ``endpoint`` (requests to answers;
+engines ``hf``, ``openai``, ``encoder``) or ``baseline`` (recorded answers), ``scorers`` (answers to right, wrong or
+errored), ``metrics``, ``comparison``, ``gates`` (promote or not).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from delivery.artifacts import Answer, Artifact, BaseModel, Example, Scored, Suite, SuiteResult, SystemResult
+from delivery.client_config import Gates
+from delivery.evaluation.baseline import (
+    Coverage,
+    PackProblem,
+    list_packs,
+    load_pack,
+    pack_answers,
+    published_result,
+    verify_pack,
+)
+from delivery.evaluation.endpoint import Endpoint, FakeEndpoint, Request, collect
+from delivery.evaluation.gates import decide
+from delivery.evaluation.importing import PackSpec, import_pack
+from delivery.evaluation.power import Power, power_of
+from delivery.evaluation.prompting import choose_shots, few_shot, zero_shot
+from delivery.evaluation.scorers import parse, score
+from delivery.evaluation.suite import use_case_suite
+from delivery.evaluation.system import System, raise_if_incomplete
+
+__all__ = [
+    "Coverage",
+    "Endpoint",
+    "FakeEndpoint",
+    "PackProblem",
+    "PackSpec",
+    "Power",
+    "Request",
+    "System",
+    "choose_shots",
+    "collect",
+    "compare",
+    "decide",
+    "encoder_answers",
+    "few_shot",
+    "http_endpoint",
+    "import_pack",
+    "list_packs",
+    "load_pack",
+    "local_endpoint",
+    "pack_answers",
+    "parse",
+    "power_of",
+    "published_result",
+    "raise_if_incomplete",
+    "score",
+    "summarise",
+    "use_case_suite",
+    "verify_pack",
+    "zero_shot",
+]
+
+
+def summarise(
+    suite: Suite, scored: Sequence[Scored], *, system: System, answers: Sequence[Answer] = (), seed: int = 7
+) -> SystemResult:
+    """One system's metrics on a suite, each with its 95 % interval. See ``metrics.summarise``."""
+    from delivery.evaluation import metrics
+
+    return metrics.summarise(suite, scored, system=system, answers=answers, seed=seed)
+
+
+def compare(suite: Suite, systems: Sequence[SystemResult], *, gates: Gates, seed: int = 7) -> SuiteResult:
+    """The candidate against every other system, with slices. See ``comparison.compare``."""
+    from delivery.evaluation import comparison
+
+    return comparison.compare(suite, systems, gates=gates, seed=seed)
+
+
+def encoder_answers(train: Sequence[Example], suite: Suite) -> tuple[Answer, ...]:
+    """What a linear classifier trained on the training rows answers. See ``encoder.encoder_answers``."""
+    from delivery.evaluation import encoder
+
+    return encoder.encoder_answers(train, suite)
+
+
+def local_endpoint(base: BaseModel, *, adapter: Artifact | None = None) -> Endpoint:
+    """The untouched base, or an adapter on it, answering in this process. See ``hf.HFEndpoint``."""
+    from delivery.evaluation.hf import HFEndpoint
+
+    name = f"{base.name}@{base.sha256}" + (f"+{adapter.sha256}" if adapter is not None else "")
+    return HFEndpoint(Path(base.path), name=name, adapter=Path(adapter.path) if adapter is not None else None)
+
+
+def http_endpoint(base_url: str, *, model: str, name: str = "", api_key: str = "", concurrency: int = 8) -> Endpoint:
+    """Anything that speaks OpenAI's chat completions under ``base_url``. See ``openai.OpenAIEndpoint``.
+
+    ``name`` says exactly what answers where ``model`` does not, such as the served artifact's hash.
+    """
+    from delivery.evaluation.openai import OpenAIEndpoint
+
+    return OpenAIEndpoint(base_url, model=model, name=name, api_key=api_key, concurrency=concurrency)

@@ -79,12 +79,19 @@ def _value(counts: NDArray[Any], statistic: Statistic) -> float:
 
 
 def _resamples(counts: NDArray[Any], *, draws: int, seed: int) -> Iterator[NDArray[Any]]:
-    distinct, times = np.unique(counts, axis=0, return_counts=True)
-    # Sums of counts stay whole numbers below 2^24, which float32 holds exactly.
-    distinct = distinct.astype(np.float32)
-    share = times / times.sum()
+    """Sums of the counts over each resample (draws x columns), some draws at a time."""
+    rows, kind, times = np.unique(counts, axis=0, return_inverse=True, return_counts=True)
     generator = np.random.default_rng(seed)
-    at_once = max(1, _CELLS_AT_ONCE // len(distinct))
+    n = len(counts)
+    # Sums of counts stay whole numbers below 2^24, which float32 holds exactly.
+    rows = rows.astype(np.float32)
+    at_once = max(1, _CELLS_AT_ONCE // len(rows))
     for start in range(0, draws, at_once):
-        weights = generator.multinomial(len(counts), share, size=min(at_once, draws - start))
-        yield (weights.astype(np.float32) @ distinct).astype(np.float64)
+        size = min(at_once, draws - start)
+        if len(rows) * 8 < n:
+            weights = generator.multinomial(n, times / n, size=size)
+        else:
+            # Few samples are alike: counting single picks is then quicker than one binomial for each distinct row.
+            picks = (kind[generator.integers(0, n, size=n)] for _ in range(size))
+            weights = np.stack([np.bincount(picked, minlength=len(rows)) for picked in picks])
+        yield (weights.astype(np.float32) @ rows).astype(np.float64)

@@ -47,9 +47,7 @@ def encoder_answers(train: Sequence[Example], suite: Suite) -> tuple[Answer, ...
     said = encoder.answer([_text(sample.messages) for sample in suite.samples])
     outputs = [_output(suite, {name: values[row] for name, values in said.items()}) for row in range(len(suite.samples))]
     seconds = (time.perf_counter() - started) / len(outputs)
-    return tuple(
-        Answer(sample.id, output, seconds=seconds) for sample, output in zip(suite.samples, outputs, strict=True)
-    )
+    return tuple(Answer(sample.id, output, seconds=seconds) for sample, output in zip(suite.samples, outputs, strict=True))
 
 
 class _Encoder:

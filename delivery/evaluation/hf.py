@@ -102,9 +102,7 @@ class HFEndpoint:
         seconds = (time.perf_counter() - started) / len(batch)
         for prompt, ids in zip(batch, generated, strict=True):
             text = self._tokenizer.decode([i for i in ids if i not in ends], skip_special_tokens=True)
-            yield Answer(
-                prompt.sample_id, text, prompt_tokens=len(prompt.ids), completion_tokens=len(ids), seconds=seconds
-            )
+            yield Answer(prompt.sample_id, text, prompt_tokens=len(prompt.ids), completion_tokens=len(ids), seconds=seconds)
 
     @torch.inference_mode()
     def _generate(self, rows: Sequence[list[int]], prefix: _Prefix, max_new_tokens: int) -> list[list[int]]:

@@ -14,24 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from delivery.artifacts import Answer, Estimate, Scored, Source, Suite, SystemName, SystemResult
+from delivery.artifacts import Answer, Estimate, Scored, Suite, SystemResult
 from delivery.errors import EvalIncompleteError
 from delivery.evaluation.bootstrap import SEED, Statistic, bootstrap
+from delivery.evaluation.system import System
 
 Counts = NDArray[np.float32]
 Values = NDArray[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class System:
-    """Who answered: the system's name in the report, its model, the artifact's format and where its answers come from."""
-
-    system: SystemName
-    model: str
-    artifact: str = ""
-    source: Source = "local"
-    prompting: str = "zero_shot"
-    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,22 +72,6 @@ def summarise(
         prompt_tokens=sum(answer.prompt_tokens or 0 for answer in answers),
         completion_tokens=sum(answer.completion_tokens or 0 for answer in answers),
         seconds=sum(answer.seconds or 0.0 for answer in answers),
-    )
-
-
-def raise_if_incomplete(result: SystemResult, max_errored: float) -> None:
-    """Refuse a result of which more than a share ``max_errored`` (0 to 1) of the samples errored.
-
-    Raises:
-        EvalIncompleteError: says how many errored, and the most frequent reason.
-    """
-    if result.n_errored <= max_errored * result.n:
-        return
-    reasons = [one.error for one in result.samples if one.error]
-    most = max(set(reasons), key=lambda reason: (reasons.count(reason), reason)) if reasons else "no reason recorded"
-    raise EvalIncompleteError(
-        f"{result.system} ({result.model}): {result.n_errored} of {result.n} samples have no answer, more than "
-        f"evaluation.max_errored={max_errored:g} allows; most often: {most}"
     )
 
 

@@ -143,9 +143,7 @@ class _Extraction:
 
 def _errored(sample: Sample, answer: Answer | None) -> Scored:
     why = (answer.error if answer is not None else None) or NO_ANSWER
-    return Scored(
-        sample_id=sample.id, expected=sample.expected, output=None, parsed=None, valid=False, correct=None, error=why
-    )
+    return Scored(sample_id=sample.id, expected=sample.expected, output=None, parsed=None, valid=False, correct=None, error=why)
 
 
 def _validator(schema: dict[str, Any]) -> Any:

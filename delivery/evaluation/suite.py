@@ -46,9 +46,7 @@ def use_case_suite(config: ClientConfig, test: Sequence[Example]) -> Suite:
     )
     labels = use_case.labels or ()
     named = {
-        "samples": [
-            [s.id, s.expected, s.slices, [[message.role, message.content] for message in s.messages]] for s in samples
-        ],
+        "samples": [[s.id, s.expected, s.slices, [[message.role, message.content] for message in s.messages]] for s in samples],
         "labels": labels,
         "schema": use_case.json_schema,
         "parse": use_case.parse,
@@ -75,8 +73,7 @@ def _refuse_twice(test: Sequence[Example]) -> None:
 
 def _expected(use_case: UseCase, row: Example) -> str:
     if use_case.type == "extraction":
-        if not isinstance(_json(row.answer), dict):
-            raise ClientDataError(f"{_where(row)}: answer: must be a JSON object; correct the label")
+        _object(row)
         return row.answer
     folded = {label.casefold(): label for label in use_case.labels or ()}
     label = folded.get(row.answer.strip().casefold())
@@ -96,7 +93,7 @@ def _slices(use_case: UseCase, test: Sequence[Example]) -> list[dict[str, str]]:
     else:
         properties: dict[str, Any] = (use_case.json_schema or {}).get("properties") or {}
         name = next(iter(properties), None)
-        values = [_text((_json(row.answer) or {}).get(name)) for row in test]
+        values = [_text(_object(row).get(name)) for row in test]
         if name is not None and len(set(values)) <= MOST_SLICES:
             _set(rows, name, values)
     return rows
@@ -108,11 +105,14 @@ def _set(rows: list[dict[str, str]], key: str, values: Sequence[str | None]) -> 
             row[key] = value
 
 
-def _json(text: str) -> Any:
+def _object(row: Example) -> dict[str, Any]:
     try:
-        return orjson.loads(text)
+        found = orjson.loads(row.answer)
     except orjson.JSONDecodeError:
-        return None
+        found = None
+    if not isinstance(found, dict):
+        raise ClientDataError(f"{_where(row)}: answer: must be a JSON object; correct the label")
+    return found
 
 
 def _text(value: Any) -> str | None:

@@ -17,15 +17,17 @@ __all__ = ["ModelSize", "predicted_bytes", "production_order", "quantize"]
 
 
 def quantize(
-    formats: Sequence[Format], *, base: BaseModel, adapter: Artifact, out: Path, on_progress: OnProgress = no_progress
+    formats: Sequence[Format], *, base: BaseModel, adapter: Artifact | None, out: Path, on_progress: OnProgress = no_progress
 ) -> tuple[Artifact, ...]:
     """Make the formats, each in ``out/<format>/``, and return them in the order asked for.
 
-    Complete formats of the same base and adapter are reused. What a format is made from is made too, and kept.
+    Complete formats of the same base and adapter are reused. What a format is made from is made too, and kept. Without
+    an adapter the formats are those of the base model as it is.
 
     Raises:
         IntegrityError: a file of the adapter is not the one that was recorded.
-        ConfigError: the disk is too small, or the base model has no chat template or cannot be converted.
+        ConfigError: the disk is too small, the base model has no chat template or cannot be converted, or the format
+            ``adapter`` is asked for without one.
     """
     from delivery.quantization.formats import make_formats
 

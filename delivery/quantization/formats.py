@@ -35,14 +35,16 @@ ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What one format is made of: the base, the adapter's folder, and the folder of the format's source."""
+    """What one format is made of: the base, the adapter's folder (None: the base as it is), and its source's folder."""
 
     base: BaseModel
-    adapter: Path
+    adapter: Path | None
     source: Path
 
 
 def _adapter(job: Job, out: Path) -> None:
+    if job.adapter is None:
+        raise ConfigError("an untuned base model has no adapter to ship: leave the format adapter out")
     out.mkdir()
     for name in ADAPTER_FILES:
         shutil.copyfile(job.adapter / name, out / name)
@@ -51,7 +53,10 @@ def _adapter(job: Job, out: Path) -> None:
 def _merged(job: Job, out: Path) -> None:
     from delivery.weights.hf import merge
 
-    merge(job.base, job.adapter, out)
+    if job.adapter is None:
+        shutil.copytree(job.source, out, ignore=shutil.ignore_patterns(MANIFEST, ".*"))
+    else:
+        merge(job.base, job.adapter, out)
 
 
 def _nf4(job: Job, out: Path) -> None:
@@ -70,23 +75,25 @@ MAKERS: dict[Format, Callable[[Job, Path], None]] = {"adapter": _adapter, "merge
 
 
 def make_formats(
-    formats: Sequence[Format], *, base: BaseModel, adapter: Artifact, out: Path, on_progress: OnProgress
+    formats: Sequence[Format], *, base: BaseModel, adapter: Artifact | None, out: Path, on_progress: OnProgress
 ) -> tuple[Artifact, ...]:
     """See ``delivery.quantization.quantize``."""
-    verify_artifact(adapter)
-    made_from = sha256_json({"base": base.sha256, "adapter": {name: adapter.files.get(name) for name in ADAPTER_FILES}})
-    order = production_order(formats)
+    if adapter is not None:
+        verify_artifact(adapter)
+    trained = None if adapter is None else {name: adapter.files.get(name) for name in ADAPTER_FILES}
+    made_from = sha256_json({"base": base.sha256, "adapter": trained})
+    order = production_order(formats, tuned=adapter is not None)
     out.mkdir(parents=True, exist_ok=True)
     with FileLock(out / ".lock"):
         for left in out.glob(".staging-*"):
             shutil.rmtree(left, ignore_errors=True)
         done = {format: found for format in order if (found := _complete(format, out / format, made_from)) is not None}
         missing = [format for format in order if format not in done]
-        sizes = {format: predicted_bytes(format, model=_model_size(base), adapter_bytes=adapter.bytes) for format in missing}
+        sizes = _predicted(missing, base, adapter)
         _require_space(out, sizes)
         for position, format in enumerate(missing):
             on_progress(Progress(position, len(missing), "formats", format))
-            job = Job(base=base, adapter=Path(adapter.path), source=out / (SOURCE[format] or "adapter"))
+            job = _job(format, base, adapter, out)
             # A name of its own: a converter that outlived a killed run may still write under the old one.
             with _one_line_when_full(out, sizes[format]), TemporaryDirectory(prefix=".staging-", dir=out) as staging:
                 partial = Path(staging, format)
@@ -94,6 +101,18 @@ def make_formats(
                 done[format] = _publish(format, partial, out / format, made_from)
             on_progress(Progress(position + 1, len(missing), "formats", format))
     return tuple(done[format] for format in formats)
+
+
+def _job(format: Format, base: BaseModel, adapter: Artifact | None, out: Path) -> Job:
+    source = SOURCE[format]
+    if adapter is None:
+        return Job(base, adapter=None, source=Path(base.path))
+    return Job(base, adapter=Path(adapter.path), source=out / source if source else Path(adapter.path))
+
+
+def _predicted(formats: Sequence[Format], base: BaseModel, adapter: Artifact | None) -> dict[Format, int]:
+    size = _model_size(base)
+    return {f: predicted_bytes(f, model=size, adapter_bytes=adapter.bytes if adapter else 0) for f in formats}
 
 
 def _complete(format: Format, folder: Path, made_from: str) -> Artifact | None:

@@ -14,6 +14,7 @@ from delivery.weights.hf import load_model
 # It warns that an optional kernel for inference is not there; quantizing does not use it.
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
+
 def quantize_nf4(merged: Path, out: Path) -> None:
     """Quantize merged bf16 weights to 4-bit NormalFloat and store them as safetensors.
 

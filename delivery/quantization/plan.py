@@ -24,12 +24,15 @@ class ModelSize(NamedTuple):
     embedding: int
 
 
-def production_order(formats: Sequence[Format]) -> tuple[Format, ...]:
-    """The formats and what they are made from, each once, every source before what is made from it."""
+def production_order(formats: Sequence[Format], *, tuned: bool = True) -> tuple[Format, ...]:
+    """The formats and what they are made from, each once, every source before what is made from it.
+
+    Without an adapter (``tuned`` false) every format is made from the base model itself.
+    """
     order: list[Format] = []
 
     def add(format: Format) -> None:
-        source = SOURCE[format]
+        source = SOURCE[format] if tuned else None
         if source is not None:
             add(source)
         if format not in order:

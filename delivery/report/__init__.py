@@ -1,7 +1,7 @@
 """One delivery as ``report.json``, ``report.html`` and ``samples.csv``; all are rendered from the same document.
 
-    files = write(report, workspace.reports("demo-insurer", "20261103-0214"))
-    document = read_json(files.json.parent)
+files = write(report, workspace.reports("demo-insurer", "20261103-0214"))
+document = read_json(files.json.parent)
 """
 
 from __future__ import annotations

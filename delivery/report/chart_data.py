@@ -10,9 +10,10 @@ Role = Literal["candidate", "baseline", "other"]
 
 @dataclass(frozen=True, slots=True)
 class IntervalRow:
-    """A dot with its whisker, in per cent. ``hollow`` marks what is not the real thing (a stand-in)."""
+    """A dot with its whisker, in per cent; ``text`` is both in writing. A ``hollow`` dot is a stand-in."""
 
     label: str
+    text: str
     value: float
     low: float
     high: float

@@ -26,7 +26,13 @@ SCHEMA = "delivery.report/1"
 
 def build(report: Report) -> dict[str, Any]:
     """The document of one delivery. No path of the machine that made it is in it."""
-    provenance = {"package_versions": {}, "seeds": {}, "baseline_pack_sha256": None, "judge": None, "code_version": None}
+    provenance: dict[str, Any] = {
+        "package_versions": {},
+        "seeds": {},
+        "baseline_pack_sha256": None,
+        "judge": None,
+        "code_version": None,
+    }
     document = {
         "schema": SCHEMA,
         "client": report.client,
@@ -92,6 +98,7 @@ def _system(system: SystemResult, primary_metric: str) -> dict[str, Any]:
         "prompt_tokens": system.prompt_tokens,
         "completion_tokens": system.completion_tokens,
         "seconds": system.seconds,
+        "pack_sha256": system.pack_sha256 or None,
     }
 
 

@@ -67,7 +67,7 @@ def _score(document: Document, suite: Document, system: Document, lang: Language
     metric = lang.term("metrics", suite["primary_metric"])
     details = [lang.say("key.basis", metric=metric, n=numerals.count(system["n_scored"]))]
     if system["system"] == "baseline":
-        details += [_answers(system, lang), *_history(document, system, lang)]
+        details += [_answers(system, lang), *_on_sale(document, system, lang)]
     elif system["artifact"]:
         details.append(f"{system['model']} · {system['artifact']}")
     if system["note"]:
@@ -86,24 +86,21 @@ def _answers(system: Document, lang: Language) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def _history(document: Document, baseline: Document, lang: Language) -> list[str]:
-    """When a baseline's answers are from, and whether its model can still be bought."""
-    lines = []
-    recorded_on = document["provenance"].get("baseline_recorded_on")
-    if baseline["source"] == "recorded" and recorded_on:
-        lines.append(lang.say("key.recorded_on", date=recorded_on))
+def _on_sale(document: Document, baseline: Document, lang: Language) -> list[str]:
+    """Whether a baseline's model can still be bought, where its end is known."""
     api = None if is_stand_in(baseline) else api_of(baseline["model"], document["cost"])
-    until = document["cost"]["api"][api]["available_until"] if api else None
-    if api and until:
-        ended = sale_ended(document["cost"]["api"][api], document["created_at"])
-        key = "key.no_longer_sold" if ended else "key.sold_until"
-        lines.append(lang.say(key, model=lang.term("models", api), date=until))
-    return lines
+    if api is None:
+        return []
+    price = document["cost"]["api"][api]
+    if price["available_until"] is None:
+        return []
+    key = "key.no_longer_sold" if sale_ended(price, document["created_at"]) else "key.sold_until"
+    return [lang.say(key, model=lang.term("models", api), date=price["available_until"])]
 
 
 def _difference(suite: Document, a: Document, b: Document, lang: Language) -> KeyNumber:
-    first, second = name_system(a, lang), name_system(b, lang)
-    label = lang.say("key.difference", a=first.label, b=second.label)
+    second = name_system(b, lang)
+    label = lang.say("key.difference", a=lang.term("systems", a["system"]), b=lang.term("systems", b["system"]))
     comparison = find_comparison(suite, a["system"], b["system"])
     if comparison is None or comparison["difference"] is None:
         return KeyNumber(label, lang.say("key.unmeasured"), "", (), second.badge)
@@ -145,10 +142,10 @@ def _price(document: Document, suite: Document | None, lang: Language) -> KeyNum
         name = lang.term("models", model)
         details.append(lang.say("key.no_longer_sold", model=name, date=api["available_until"]))
     return KeyNumber(
-        label=lang.say("key.price", model=lang.term("models", model)),
-        value=lang.say("key.price_value", ratio=numerals.ratio(api["ratio"])),
-        interval=lang.say("key.assumption", utilisation=numerals.percent(cost["utilisation"])),
-        details=tuple(details),
+        label=lang.say("key.price"),
+        value=numerals.ratio(api["ratio"]),
+        interval=lang.say("key.price_of", model=lang.term("models", model)),
+        details=(*details, lang.say("key.assumption", utilisation=numerals.percent(cost["utilisation"]))),
         tone="" if api["ratio"] is None else "good" if api["ratio"] < 1 else "bad",
     )
 
@@ -177,7 +174,7 @@ def _not_shown(document: Document, suite: Document | None, lang: Language) -> li
         for system in each["systems"]:
             if system["n_errored"]:
                 values = {
-                    "system": name_system(system, lang).full,
+                    "system": name_system(system, lang).phrase,
                     "errored": numerals.count(system["n_errored"]),
                     "n": numerals.count(system["n"]),
                     "suite": lang.term("suites", each["suite"]),
@@ -199,10 +196,10 @@ def _baseline_not_shown(document: Document, suite: Document, lang: Language) -> 
     comparison = find_comparison(suite, "candidate", "baseline")
     if comparison and comparison["verdict"] == "inconclusive":
         low, high = (numerals.points(bound) for bound in comparison["ci95"])
-        sentences.append(lang.say("not_shown.inconclusive", baseline=named.full, low=low, high=high))
+        sentences.append(lang.say("not_shown.inconclusive", baseline=named.phrase, low=low, high=high))
     if comparison and comparison["verdict"] == "not_worse":
         margin = numerals.decimal(comparison["margin"] * 100)
-        sentences.append(lang.say("not_shown.not_worse", baseline=named.full, margin=margin))
+        sentences.append(lang.say("not_shown.not_worse", baseline=named.phrase, margin=margin))
     return [sentence for sentence in sentences if sentence]
 
 
@@ -213,7 +210,7 @@ def _source_not_shown(document: Document, baseline: Document, lang: Language) ->
         return lang.say("not_shown.published")
     if baseline["source"] != "recorded":
         return ""
-    name = name_system(baseline, lang).label
+    name = name_system(baseline, lang).phrase
     api = api_of(baseline["model"], document["cost"])
     if api and sale_ended(document["cost"]["api"][api], document["created_at"]):
         return lang.say("not_shown.unsold", baseline=name, date=document["cost"]["api"][api]["available_until"])

@@ -140,7 +140,7 @@ def artifacts_section(document: Document, lang: Language) -> Section:
     )
     rows = tuple(
         (
-            Cell(each["format"], badge=lang.say("badge.shipped") if each["format"] == document["shipped"] else ""),
+            Cell(each["format"], sub=lang.say("artifact.shipped") if each["format"] == document["shipped"] else ""),
             Cell(numerals.file_size(each["bytes"])),
             Cell(numerals.count(len(each["files"]))),
             hash_cell(each["sha256"]),

@@ -62,13 +62,13 @@ def significant(value: float | None, digits: int = 3) -> str:
     return f"{float(whole):,.{max(0, digits - 1 - exponent)}f}"
 
 
-def money(value: float | None) -> str:
-    """US dollars: whole from a thousand, cents from one, three significant digits below."""
+def money(value: float | None, *, digits: int = 3) -> str:
+    """US dollars: whole from a thousand, cents from one, so many significant digits below."""
     if value is None:
         return DASH
     if value == 0 or value >= 0.995:
         return f"${value:,.0f}" if value >= 1000 else f"${value:,.2f}"
-    return f"${significant(value)}"
+    return f"${significant(value, digits)}"
 
 
 def ratio(value: float | None) -> str:

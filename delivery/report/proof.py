@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from delivery.report import numerals
 from delivery.report.blocks import Block, Cell, Column, Facts, Folded, Paragraph, Section, Sentences, Table
 from delivery.report.language import Language
 from delivery.report.making import hash_cell

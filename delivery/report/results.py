@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from delivery.report import numerals
 from delivery.report.blocks import (
@@ -28,10 +28,11 @@ from delivery.report.systems import Document, Named, find_system, is_stand_in, n
 SLICES_SHOWN = 12
 EXAMPLES_SHOWN = 8
 QUOTE_LENGTH = 600
+QUOTE_LINES = 20
 
 
 def suite_section(index: int, suite: Document, lang: Language) -> Section:
-    """Systems with their intervals, the comparisons, and the parts of the suite."""
+    """Systems with their intervals, the comparisons, and the parts of the suite; the first one explains the verdicts."""
     own = suite["kind"] == "use_case"
     intro = lang.say(
         "suite.intro" if own else "suite.intro_general",
@@ -43,6 +44,7 @@ def suite_section(index: int, suite: Document, lang: Language) -> Section:
     chart = _interval_figure(suite, lang)
     blocks += [chart] if chart else []
     blocks += _comparisons(suite, lang)
+    blocks += [Paragraph(lang.say("comparison.legend"))] if index == 1 and suite["comparisons"] else []
     blocks += _slices(suite, lang)
     title = lang.say("section.results", suite=lang.term("suites", suite["suite"]))
     return Section(id=f"results-{index}", title=title, blocks=tuple(blocks))
@@ -59,17 +61,16 @@ def _systems(suite: Document, lang: Language) -> Table:
     rows = []
     for system in suite["systems"]:
         named = name_system(system, lang)
-        model = " · ".join(part for part in (system["model"], system["artifact"]) if part)
+        model = "" if system["model"] in named.label else system["model"]
+        sub = " · ".join(part for part in (model, system["artifact"]) if part)
         answers = " · ".join(
             part for part in (lang.term("sources", system["source"]), lang.term("prompting", system["prompting"])) if part
         )
-        scored = lang.say(
-            "suite.scored_of", scored=numerals.count(system["n_scored"]), n=numerals.count(system["n"])
-        )
+        scored = lang.say("suite.scored_of", scored=numerals.count(system["n_scored"]), n=numerals.count(system["n"]))
         errored = numerals.count(system["n_errored"])
         rows.append(
             (
-                Cell(named.label, sub=model, badge=named.badge),
+                Cell(named.label, sub=sub, badge=named.badge),
                 Cell(answers, sub=system["note"]),
                 *(_estimate(system["metrics"].get(metric)) for metric in metrics),
                 Cell(scored, sub=lang.say("suite.errored", errored=errored) if system["n_errored"] else ""),
@@ -94,7 +95,8 @@ def _interval_figure(suite: Document, lang: Language) -> Figure | None:
         return None
     rows = tuple(
         IntervalRow(
-            label=f"{name_system(s, lang).full}  {numerals.percent_interval(s['value'], s['ci95'])}",
+            label=name_system(s, lang).short,
+            text=numerals.percent_interval(s["value"], s["ci95"]),
             value=s["value"] * 100,
             low=s["ci95"][0] * 100,
             high=s["ci95"][1] * 100,
@@ -104,9 +106,12 @@ def _interval_figure(suite: Document, lang: Language) -> Figure | None:
         for s in measured
     )
     metric = lang.term("metrics", suite["primary_metric"])
-    label = lang.say("suite.chart", metric=metric, rows="; ".join(row.label for row in rows))
+    label = lang.say("suite.chart", metric=metric, rows="; ".join(f"{row.label} {row.text}" for row in rows))
     chart = IntervalChart(rows, lang.say("suite.chart_axis", metric=metric))
-    return Figure(chart, label, lang.say("suite.chart_caption"))
+    caption = lang.say("suite.chart_caption")
+    if any(row.hollow for row in rows):
+        caption += " " + lang.say("suite.chart_hollow")
+    return Figure(chart, label, caption)
 
 
 def _role(system: str) -> Role:
@@ -133,7 +138,6 @@ def _comparisons(suite: Document, lang: Language) -> list[Block]:
     return [
         Heading(lang.say("comparison.heading")),
         Table(lang.say("comparison.caption"), columns, rows),
-        Paragraph(lang.say("comparison.legend")),
     ]
 
 
@@ -215,16 +219,7 @@ def examples_section(suite: Document, rows: Sequence[SampleRow], lang: Language)
     blocks: list[Block] = [Paragraph(_examples_intro(scored, wrong, partner, lang))]
     chosen = sorted(wrong, key=lambda row: not _right(answers.get((row.id, other))))[:EXAMPLES_SHOWN]
     if chosen:
-        named = find_system(suite, "candidate")
-        first = name_system(named, lang) if named else Named(lang.term("systems", "candidate"), "")
-        blocks.append(
-            Examples(
-                tuple(
-                    Example(lang.say("example.row", id=row.id), tuple(_quotes(row, answers.get((row.id, other)), first, partner, lang)))
-                    for row in chosen
-                )
-            )
-        )
+        blocks.append(Examples(tuple(_example(row, answers.get((row.id, other)), suite, partner, lang) for row in chosen)))
     return Section(id="examples", title=lang.say("section.examples"), blocks=tuple(blocks))
 
 
@@ -244,16 +239,17 @@ def _examples_intro(scored: Sequence[SampleRow], wrong: Sequence[SampleRow], par
         return lang.say("example.none", **values)
     if partner is None:
         return lang.say("example.intro_alone", **values)
-    return lang.say("example.intro", other=partner.full, **values)
+    return lang.say("example.intro", other=partner.phrase, **values)
 
 
-def _quotes(
-    row: SampleRow, partner_row: SampleRow | None, first: Named, partner: Named | None, lang: Language
-) -> Iterator[Quote]:
-    yield Quote(lang.say("example.expected"), shorten(row.expected, lang))
-    yield _answer(row, first, lang)
+def _example(row: SampleRow, partner_row: SampleRow | None, suite: Document, partner: Named | None, lang: Language) -> Example:
+    quotes = [
+        Quote(lang.say("example.expected"), shorten(row.expected, lang)),
+        _answer(row, name_in(suite, "candidate", lang), lang),
+    ]
     if partner_row is not None and partner is not None:
-        yield _answer(partner_row, partner, lang)
+        quotes.append(_answer(partner_row, partner, lang))
+    return Example(lang.say("example.row", id=row.id), tuple(quotes))
 
 
 def _answer(row: SampleRow, named: Named, lang: Language) -> Quote:
@@ -267,6 +263,7 @@ def _answer(row: SampleRow, named: Named, lang: Language) -> Quote:
 
 def shorten(text: str, lang: Language) -> str:
     """Text cut to what a page can carry; says so and where the rest is."""
-    if len(text) <= QUOTE_LENGTH:
+    shown = "\n".join(text[:QUOTE_LENGTH].split("\n")[:QUOTE_LINES])
+    if shown == text:
         return text
-    return lang.say("example.shortened", text=text[:QUOTE_LENGTH].rstrip(), count=numerals.count(len(text)))
+    return lang.say("example.shortened", text=shown.rstrip(), count=numerals.count(len(text)))

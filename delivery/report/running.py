@@ -69,7 +69,7 @@ def _own(cost: Document, lang: Language) -> Facts:
     return Facts(
         (
             (lang.say("cost.hardware"), Cell(cost["hardware"])),
-            (lang.say("cost.hourly"), Cell(numerals.money(cost["hourly_usd"]))),
+            (lang.say("cost.hourly"), Cell(numerals.money(cost["hourly_usd"], digits=4))),
             (lang.say("cost.utilisation"), Cell(numerals.percent(cost["utilisation"]))),
             (lang.say("cost.rate"), Cell(numerals.decimal(cost["requests_per_second"], 2))),
             (lang.say("cost.tokens"), Cell(tokens)),
@@ -96,10 +96,10 @@ def _apis(document: Document, lang: Language) -> Table:
     rows = []
     for model, api in cost["api"].items():
         volume_from = api["break_even_requests_per_month"]
-        badge = lang.say("cost.reference") if model == cost["reference_model"] else ""
+        reference = lang.say("cost.reference") if model == cost["reference_model"] else ""
         rows.append(
             (
-                Cell(lang.term("models", model), badge=badge),
+                Cell(lang.term("models", model), sub=reference),
                 Cell(numerals.money(api["usd_per_1000_requests"])),
                 Cell(numerals.ratio(api["ratio"])),
                 Cell(lang.say("cost.never") if volume_from is None else numerals.count(volume_from)),
@@ -121,7 +121,7 @@ def _until(api: Document, created_at: str, lang: Language) -> str:
 def own_monthly(cost: Document, requests: float) -> float:
     """Dollars a month for so many requests, on as many whole machines as they take."""
     capacity = cost["requests_per_second"] * cost["utilisation"] * 3600 * HOURS_PER_MONTH
-    return max(1, math.ceil(requests / capacity)) * cost["hourly_usd"] * HOURS_PER_MONTH
+    return float(max(1, math.ceil(requests / capacity)) * cost["hourly_usd"] * HOURS_PER_MONTH)
 
 
 def _cost_figure(cost: Document, lang: Language) -> Figure | None:

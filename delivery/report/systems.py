@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from delivery.report.language import Language
 
 Document = dict[str, Any]
+SNAPSHOT = re.compile(r"(.+?)-(?:\d{4}|\d{8}|\d{4}-\d{2}-\d{2})")
 
 
 class Named(NamedTuple):
@@ -15,6 +16,10 @@ class Named(NamedTuple):
 
     label: str
     badge: str
+    phrase: str
+    """The name within a sentence, with its marker."""
+    short: str
+    """The name where there is little room, with its marker."""
 
     @property
     def full(self) -> str:
@@ -46,23 +51,39 @@ def is_stand_in(system: Document | None) -> bool:
 
 def name_system(system: Document, lang: Language) -> Named:
     """The name of a system; a baseline is named with its model."""
-    label = lang.term("systems", system["system"])
-    if system["system"] == "baseline":
-        label = lang.say("suite.label", system=label, model=lang.term("models", system["model"]))
-    return Named(label, lang.say("badge.stand_in") if is_stand_in(system) else "")
+    word, phrase = lang.term("systems", system["system"]), lang.term("phrases", system["system"])
+    if system["system"] != "baseline":
+        return Named(word, "", phrase, word)
+    model = model_name(system["model"], lang)
+    label = lang.say("suite.label", system=word, model=model)
+    if not is_stand_in(system):
+        return Named(label, "", model, label)
+    badge = lang.say("badge.stand_in")
+    return Named(label, badge, lang.term("phrases", "stand-in"), lang.say("suite.model", name=word, model=badge))
+
+
+def model_name(model: str, lang: Language) -> str:
+    """A model as people call it; of a dated snapshot, the whole name too."""
+    family = SNAPSHOT.fullmatch(model)
+    if family is None or lang.term("models", family[1]) == family[1]:
+        return lang.term("models", model)
+    return lang.say("suite.model", name=lang.term("models", family[1]), model=model)
 
 
 def name_in(suite: Document, name: str, lang: Language) -> Named:
     """The name of a system that a comparison mentions."""
     system = find_system(suite, name)
-    return Named(lang.term("systems", name), "") if system is None else name_system(system, lang)
+    if system is not None:
+        return name_system(system, lang)
+    word = lang.term("systems", name)
+    return Named(word, "", lang.term("phrases", name), word)
 
 
 def api_of(model: str, cost: Document) -> str | None:
     """The API model of the price list that a model is: itself, or the one that it is a dated snapshot of."""
     if model in cost["api"]:
         return model
-    dated = re.fullmatch(r"(.+?)-(?:\d{4}|\d{8}|\d{4}-\d{2}-\d{2})", model)
+    dated = SNAPSHOT.fullmatch(model)
     return dated[1] if dated and dated[1] in cost["api"] else None
 
 

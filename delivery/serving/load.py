@@ -88,7 +88,7 @@ class _Loop:
             raise RetryableError(f"{self._server.base_url}: a request of the load failed ({first}); measure again") from first
 
     async def _ask(self, client: openai.AsyncOpenAI, prompt: tuple[Message, ...]) -> _Timed:
-        messages: list[ChatCompletionMessageParam] = [{"role": m.role, "content": m.content} for m in prompt]  # type: ignore[misc,list-item]
+        messages: list[ChatCompletionMessageParam] = [{"role": m.role, "content": m.content} for m in prompt]  # type: ignore[misc]
         start = time.perf_counter()
         first: float | None = None
         usage = None

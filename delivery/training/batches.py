@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from itertools import pairwise
 
 MicroBatch = list[int]
 Step = list[MicroBatch]
@@ -47,7 +48,7 @@ def micro_batches(lengths: Sequence[int], rows: Sequence[int], budget: int) -> l
     ordered = sorted(rows, key=lambda row: (lengths[row], row))
     for parts in range(1, len(ordered) + 1):
         cuts = [len(ordered) * i // parts for i in range(parts + 1)]
-        groups = [ordered[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
+        groups = [ordered[a:b] for a, b in pairwise(cuts)]
         if all(len(group) * lengths[group[-1]] <= budget for group in groups):
             return groups
     return [[row] for row in ordered]

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import torch
 from peft import LoraConfig, get_peft_model
+from peft.helpers import disable_input_dtype_casting
 from torch.utils.data import DataLoader, Dataset
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
@@ -148,7 +149,9 @@ class AnswerLoss:
     def __call__(self, batch: MicroBatch) -> torch.Tensor:
         """A scalar with gradient; ``batch`` is one that ``Rows`` made."""
         self._positions = batch["positions"]
-        with torch.autocast(batch["input_ids"].device.type, dtype=torch.bfloat16, enabled=self._bf16):
+        device = batch["input_ids"].device.type
+        # Autocast already gives the adapter bfloat16 inputs; peft would copy each to float32 and back.
+        with disable_input_dtype_casting(self._model, self._bf16), torch.autocast(device, torch.bfloat16, self._bf16):
             logits = self._model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False).logits
         losses = torch.nn.functional.cross_entropy(logits.float(), batch["targets"], reduction="none")
         return torch.dot(losses, batch["weights"])

@@ -92,7 +92,11 @@ def _relay(process: subprocess.Popen[bytes], on_progress: OnProgress) -> Deliver
     try:
         with _terminate_as_interrupt():
             for line in process.stdout:
-                message = json.loads(line)
+                try:
+                    message = json.loads(line)
+                except ValueError:
+                    # The last line of a process that was killed while it wrote.
+                    continue
                 if "error" in message:
                     reported = getattr(errors, message["error"])(message["message"])
                 else:

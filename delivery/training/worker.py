@@ -25,7 +25,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from delivery.artifacts import LossPoint, TrainingRecord, from_json
-from delivery.errors import ConfigError, DeliveryError
+from delivery.errors import ConfigError, DeliveryError, DeliveryInterrupted
 from delivery.training import checkpoints, hf, machine
 from delivery.training.batches import micro_batches, schedule
 from delivery.training.job import TALLY, Attempts, Job, Tally, Workdir
@@ -63,9 +63,8 @@ class Worker:
             trainer.resume_tally(Tally.read(checkpoint / TALLY))
         try:
             trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-        except DeliveryError:
-            if self._stop.is_set():
-                trainer.save_now()
+        except DeliveryInterrupted:
+            trainer.save_now()
             raise
         finally:
             self._note_attempt()

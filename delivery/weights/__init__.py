@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,9 @@ from delivery.weights.catalog import CATALOG
 from delivery.weights.folder import describe_base
 
 __all__ = ["CATALOG", "resolve", "token_counter"]
+
+# On import, which peft does, it warns of an optional kernel that nothing here uses.
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
 

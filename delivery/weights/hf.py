@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from jinja2 import TemplateError
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GgufConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GenerationConfig, GgufConfig
 from transformers.utils import logging as transformers_logging
 
 from delivery.artifacts import BaseModel, Example, Message
@@ -148,7 +149,8 @@ def merge(base: BaseModel, adapter: Path, out: Path) -> Path:
 
 def convert_gguf(gguf: Path, out: Path) -> None:
     """A GGUF file, dequantized, as a plain folder of bf16 safetensors with tokenizer, chat template and end token."""
-    with _quiet():
+    # The reader draws a progress bar of its own, whatever the library's setting.
+    with _quiet(), redirect_stderr(StringIO()):
         loaded = AutoModelForCausalLM.from_pretrained(
             gguf.parent,
             gguf_file=gguf.name,
@@ -156,16 +158,16 @@ def convert_gguf(gguf: Path, out: Path) -> None:
             dtype=torch.bfloat16,
             trust_remote_code=False,
         )
-    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name, trust_remote_code=False)
     config = loaded.config
-    for name in ("quantization_config", "_name_or_path"):
-        if hasattr(config, name):
-            delattr(config, name)
+    config.__dict__.pop("quantization_config", None)
+    config.__dict__.pop("_model_name_or_path", None)
     # A model that was read from GGUF refuses save_pretrained: its weights go into a plain one.
     plain = type(loaded)(config).to(torch.bfloat16)
     plain.load_state_dict(loaded.state_dict())
-    plain.generation_config.eos_token_id = tokenizer.eos_token_id
-    plain.generation_config.pad_token_id = tokenizer.pad_token_id
+    plain.generation_config = GenerationConfig(
+        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
+    )
     _save(plain, tokenizer, out)
 
 

@@ -47,9 +47,10 @@ def compare(suite: Suite, systems: Sequence[SystemResult], *, gates: Gates, seed
     by_name = {result.system: result for result in systems}
     candidate = by_name.get("candidate")
     comparisons: list[Comparison] = []
-    for name in AGAINST if candidate is not None else ():
-        if name in by_name:
-            comparisons += _against(suite, candidate, by_name[name], margin=_margin(name, gates), seed=seed)
+    if candidate is not None:
+        for name in AGAINST:
+            if name in by_name:
+                comparisons += _against(suite, candidate, by_name[name], margin=_margin(name, gates), seed=seed)
     return SuiteResult(
         suite=suite.name,
         kind=suite.kind,
@@ -78,8 +79,8 @@ def verdict(low: float, high: float, margin: float) -> Verdict:
 def mcnemar_exact(discordant: Discordant) -> float:
     """Two-sided p-value that both systems are right equally often.
 
-    Exact binomial test on the discordant pairs (McNemar, Psychometrika 12, 1947; exact form as in Dietterich,
-    "Approximate Statistical Tests for Comparing Supervised Classification Learning Algorithms", 1998).
+    Exact binomial test on the discordant pairs (McNemar, Psychometrika 12, 1947; the exact conditional form in
+    Fagerland, Lydersen and Laake, "The McNemar test for binary matched-pairs data", 2013).
     """
     n = discordant.only_a + discordant.only_b
     return float(binomtest(discordant.only_a, n, 0.5).pvalue) if n else 1.0
@@ -112,9 +113,7 @@ def _against(suite: Suite, a: SystemResult, b: SystemResult, *, margin: float, s
     pairs = _pair(a.samples, b.samples)
     if not pairs.a:
         raise EvalIncompleteError(f"suite {suite.name}: {a.system} and {b.system} have no answered sample in common")
-    wanted = {suite.primary_metric, "exact_match"}
     discordant = _discordant(pairs)
-    shared = {"a": a.system, "b": b.system, "n": len(pairs.a), "discordant": tuple(discordant), "margin": margin}
     found = []
     for ours, theirs in zip(metrics_of(suite, pairs.a), metrics_of(suite, pairs.b), strict=True):
         if ours.name not in (suite.primary_metric, "exact_match"):
@@ -123,13 +122,17 @@ def _against(suite: Suite, a: SystemResult, b: SystemResult, *, margin: float, s
         difference = paired_bootstrap(ours.counts, theirs.counts, ours.statistic, unit=unit, seed=seed)
         found.append(
             Comparison(
-                **shared,
+                a=a.system,
+                b=b.system,
                 metric=ours.name,
                 test="mcnemar_exact" if ours.proportion else "paired_bootstrap",
                 difference=difference.value,
                 low=difference.low,
                 high=difference.high,
                 p_value=mcnemar_exact(discordant) if ours.proportion else difference.p_value,
+                n=len(pairs.a),
+                discordant=(discordant.only_a, discordant.only_b),
+                margin=margin,
                 verdict=verdict(difference.low, difference.high, margin),
             )
         )
@@ -174,9 +177,7 @@ def _unpaired(suite: Suite, a: SystemResult, b: SystemResult, *, margin: float) 
     )
 
 
-def _slices(
-    suite: Suite, candidate: SystemResult, baseline: SystemResult | None, *, seed: int
-) -> tuple[SliceResult, ...]:
+def _slices(suite: Suite, candidate: SystemResult, baseline: SystemResult | None, *, seed: int) -> tuple[SliceResult, ...]:
     members: dict[tuple[str, str], set[str]] = {}
     for sample in suite.samples:
         for name, value in sample.slices.items():

@@ -1,0 +1,5 @@
+"""``python -m delivery.cli``."""
+
+from delivery.cli import main
+
+main()

@@ -1,0 +1,117 @@
+"""May the candidate go into service? One gate per condition, each with the numbers that decided it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from delivery.artifacts import (
+    Comparison,
+    DataReport,
+    Decision,
+    Gate,
+    Source,
+    SuiteResult,
+    SystemName,
+    SystemResult,
+)
+from delivery.client_config import ClientConfig
+from delivery.errors import EvalIncompleteError
+
+_SOURCE: dict[Source, str] = {
+    "local": "measured here",
+    "live": "live",
+    "recorded": "recorded",
+    "published": "published score",
+    "stand-in": "local stand-in, not GPT-4",
+}
+_TEST = {
+    "mcnemar_exact": "exact McNemar",
+    "paired_bootstrap": "paired bootstrap",
+    "unpaired": "unpaired",
+}
+
+
+def decide(config: ClientConfig, suites: Sequence[SuiteResult], data: DataReport) -> Decision:
+    """All gates of a delivery, on the primary metric of the use case's suite; promoted when every one is passed.
+
+    data: nothing refused. baseline: ``require_baseline`` (with a stand-in, which is not the promised baseline, the gate
+    says so in its name). base: not worse than the untouched base. quantization: what ships is not worse than the
+    adapter. champion, where one is in service: not worse than it. "Not worse" means shown to be within the margin: an
+    inconclusive comparison does not pass.
+
+    Raises:
+        EvalIncompleteError: the use case's suite, or the candidate on it, is missing.
+    """
+    suite = next((one for one in suites if one.kind == "use_case"), None)
+    candidate = suite.system("candidate") if suite is not None else None
+    if suite is None or candidate is None:
+        raise EvalIncompleteError(f"{config.client}: the candidate has no result on the suite use_case; run it first")
+    gates = [_data(data), _baseline(config, suite, candidate), _within(suite, candidate, "base", name="base")]
+    if candidate.artifact == "adapter":
+        gates.append(Gate("quantization", True, "The adapter ships as it was trained; nothing was quantized."))
+    else:
+        gates.append(_within(suite, candidate, "adapter", name="quantization"))
+    if suite.system("champion") is not None:
+        gates.append(_within(suite, candidate, "champion", name="champion"))
+    return Decision(promote=all(gate.passed for gate in gates), gates=tuple(gates))
+
+
+def _data(data: DataReport) -> Gate:
+    refused = [check for check in data.checks if check.status == "refuse"]
+    if refused:
+        return Gate("data", False, "Refused: " + "; ".join(f"{c.name} ({c.count}): {c.detail}" for c in refused))
+    warned = sum(check.status == "warn" for check in data.checks)
+    noted = f", {warned} with a warning" if warned else ""
+    return Gate("data", True, f"None of {len(data.checks)} checks on {data.rows} rows refuses the data{noted}.")
+
+
+def _baseline(config: ClientConfig, suite: SuiteResult, candidate: SystemResult) -> Gate:
+    required = config.evaluation.gates.require_baseline
+    baseline = suite.system("baseline")
+    name = "baseline (stand-in)" if baseline is not None and baseline.source == "stand-in" else "baseline"
+    comparison = suite.comparison("candidate", "baseline")
+    if baseline is None or comparison is None:
+        why = f"No answers of {config.baseline.model} to compare with"
+        if required == "none":
+            return Gate(name, True, f"{why}, and require_baseline is none.")
+        return Gate(name, False, f"{why}: record or import a baseline pack.")
+    why = _sentence(suite, candidate, baseline, comparison)
+    if baseline.source == "stand-in":
+        why += f" {baseline.model} stands in for {config.baseline.model} and is not GPT-4: this says nothing about GPT-4."
+    if required == "none":
+        return Gate(name, True, f"{why} Passed whatever the result: require_baseline is none.")
+    accepted = ("better",) if required == "better" else ("better", "not_worse")
+    return Gate(name, comparison.verdict in accepted, f"{why} Required: {' or '.join(accepted)}.")
+
+
+def _within(suite: SuiteResult, candidate: SystemResult, other: SystemName, *, name: str) -> Gate:
+    result, comparison = suite.system(other), suite.comparison("candidate", other)
+    if result is None or comparison is None:
+        return Gate(name, False, f"The {other} was not measured on {suite.suite}, so nothing is shown against it.")
+    passed = comparison.verdict in ("better", "not_worse")
+    return Gate(name, passed, f"{_sentence(suite, candidate, result, comparison)} Required: better or not_worse.")
+
+
+def _sentence(suite: SuiteResult, candidate: SystemResult, other: SystemResult, comparison: Comparison) -> str:
+    """The two values, their difference with interval and n, the margin and the verdict, in words."""
+    metric = comparison.metric
+    ours, theirs = candidate.metrics[metric].value, other.metrics[metric].value
+    who = f"{other.system} {other.model} ({_SOURCE[other.source]})"
+    return (
+        f"Candidate {_percent(ours)} against {_percent(theirs)} of {who} in {metric.replace('_', ' ')} on {suite.suite}: "
+        f"{_points(comparison.difference)} points (95 % interval {_points(comparison.low)} to {_points(comparison.high)}, "
+        f"n={comparison.n}, {_TEST[comparison.test]}, p={_p_value(comparison.p_value)}), margin "
+        f"{100 * comparison.margin:.1f} points: {comparison.verdict}."
+    )
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+def _points(value: float) -> str:
+    return f"{100 * value:+.1f}"
+
+
+def _p_value(value: float) -> str:
+    return f"{value:.2g}" if value >= 0.0001 else "<0.0001"

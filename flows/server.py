@@ -1,0 +1,100 @@
+"""The Prefect API of the embedded default: a child process that lives as long as the delivery.
+
+Prefect's own temporary server shares the terminal's process group, so Ctrl-C ends it before the flow can report its end
+(the flow then waits for it for a minute and a half), and it outlives a killed parent. This one does neither.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+
+from delivery.errors import RetryableError
+from delivery.settings import Workspace
+
+READY_WITHIN_SECONDS = 120.0
+
+
+@contextlib.contextmanager
+def prefect_api(workspace: Workspace) -> Iterator[None]:
+    """A Prefect API for the body: the operator's ``PREFECT_API_URL``, or a server of our own on this machine.
+
+    Raises:
+        RetryableError: the server did not come up; the message names its log.
+    """
+    if os.environ.get("PREFECT_API_URL"):
+        yield
+        return
+    port = _free_port()
+    log = workspace.state / "logs" / "prefect.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as stream:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "flows.server", str(port)],
+            stdin=subprocess.PIPE,
+            stdout=stream,
+            stderr=stream,
+            start_new_session=True,
+        )
+    try:
+        # Importing Prefect takes seconds, and so does the server's start: they overlap.
+        from prefect.settings import PREFECT_API_URL, temporary_settings
+
+        url = f"http://127.0.0.1:{port}/api"
+        _wait_until_ready(server, url, log)
+        with temporary_settings({PREFECT_API_URL: url}):
+            yield
+    finally:
+        _end(server)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_until_ready(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    deadline = time.monotonic() + READY_WITHIN_SECONDS
+    with httpx.Client(timeout=2.0, trust_env=False) as client:
+        while time.monotonic() < deadline and server.poll() is None:
+            with contextlib.suppress(httpx.TransportError):
+                if client.get(f"{url}/health").status_code == httpx.codes.OK:
+                    return
+            time.sleep(0.1)
+    raise RetryableError(f"Prefect's local server did not start; its log is {log}")
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    server.terminate()
+    try:
+        server.wait(timeout=3)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
+
+
+def _serve(port: int) -> None:
+    import uvicorn
+    from prefect.server.api.server import create_app
+
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    uvicorn.run(create_app(ephemeral=True, final=True), host="127.0.0.1", port=port, log_level="error", lifespan="on")
+
+
+def _end_with_parent() -> None:
+    sys.stdin.buffer.read()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    _serve(int(sys.argv[1]))

@@ -1,0 +1,44 @@
+"""A random model of two small layers: trains in seconds, through the real code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import torch
+
+from delivery.artifacts import BaseModel, Splits, TokenStats, TrainingPlan
+from delivery.client_config import Training
+from delivery.training import count_tokens, make_plan
+from tests.delivery.training.tiny_rows import TINY_MACHINE, tiny_splits
+from tests.delivery.weights.tiny import make_tiny_model
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> BaseModel:
+    return make_tiny_model(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def splits() -> Splits:
+    return tiny_splits()
+
+
+@pytest.fixture(scope="session")
+def stats(tiny: BaseModel, splits: Splits) -> TokenStats:
+    return count_tokens(tiny, splits)
+
+
+@pytest.fixture(scope="session")
+def plan(tiny: BaseModel, stats: TokenStats) -> TrainingPlan:
+    made = make_plan(Training(epochs=2, batch_size=8, rank=4), base=tiny, stats=stats, machine=TINY_MACHINE)
+    return replace(made, checkpoint_every=5)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

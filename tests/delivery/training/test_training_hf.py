@@ -1,0 +1,141 @@
+"""The loss that is trained on, against a plain one."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from delivery.artifacts import BaseModel, Splits, TrainingPlan
+from delivery.errors import ConfigError
+from delivery.training import checkpoints, hf
+from delivery.training.batches import micro_batches, schedule
+from delivery.training.job import Tally
+from delivery.weights.hf import load_model, load_tokenizer
+
+
+def plain_losses(base: BaseModel, plan: TrainingPlan, splits: Splits) -> list[torch.Tensor]:
+    """Summed loss of each row's answer, one row at a time, without adapter tricks, padding or masks."""
+    model = load_model(Path(base.path), dtype=torch.float32, attention="eager")
+    losses = []
+    for row in hf.tokenize(load_tokenizer(Path(base.path)), splits.train):
+        ids = torch.tensor([row.ids])
+        with torch.no_grad():
+            log_p = model(input_ids=ids).logits[0].float().log_softmax(-1)
+        losses.append(-sum(log_p[i - 1, ids[0, i]] for i in range(row.answer_start, len(row.ids))))
+    return losses
+
+
+def step_rows(base: BaseModel, splits: Splits, groups: list[list[int]], weights: list[float] | None = None) -> hf.Rows:
+    tokenizer = load_tokenizer(Path(base.path))
+    rows = hf.tokenize(tokenizer, splits.train)
+    return hf.Rows(rows, weights or [1.0] * len(rows), steps=[groups], pad=tokenizer.pad_token_id)
+
+
+def trainer_for(base: BaseModel, plan: TrainingPlan, splits: Splits, folder: Path) -> hf.StepTrainer:
+    tokenizer = load_tokenizer(Path(base.path))
+    rows = hf.tokenize(tokenizer, splits.train)
+    steps = schedule(
+        [len(row.ids) for row in rows],
+        batch_size=plan.batch_size,
+        micro_batch_tokens=plan.micro_batch_tokens,
+        steps=plan.steps,
+        seed=plan.seed,
+    )
+    data = hf.Rows(rows, [1.0] * len(rows), steps=steps, pad=tokenizer.pad_token_id)
+    run = hf.Run(folder=folder, tally=Tally.empty(), watch=lambda _: None, stop=threading.Event())
+    return hf.StepTrainer(hf.attach_adapter(plan, base), plan, steps=data, validation=None, run=run)
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_padded_micro_batches_give_the_plain_loss(tiny: BaseModel, plan: TrainingPlan, splits: Splits, attention: str) -> None:
+    expected = plain_losses(tiny, plan, splits)
+    # A fresh adapter changes nothing, so the base's own losses are the reference.
+    long = replace(plan, max_length=plan.max_length if attention == "eager" else 4096)
+    model = hf.attach_adapter(long, tiny)
+    assert model.config._attn_implementation == attention
+    loss = hf.AnswerLoss(model, precision="fp32")
+    groups = [[0, 3, 10, 13], [1, 2], [7]]
+    for group, batch in zip(groups, step_rows(tiny, splits, groups)[0]["micro_batches"], strict=True):
+        assert loss(batch).item() == pytest.approx(sum(expected[n].item() for n in group), abs=1e-5)
+
+
+def test_weights_count(tiny: BaseModel, plan: TrainingPlan, splits: Splits) -> None:
+    expected = plain_losses(tiny, plan, splits)
+    weights = [0.0 if n == 3 else 2.5 if n == 10 else 1.0 for n in range(len(splits.train))]
+    item = step_rows(tiny, splits, [[0, 3, 10]], weights)[0]
+    loss = hf.AnswerLoss(hf.attach_adapter(plan, tiny), precision="fp32")
+    assert loss(item["micro_batches"][0]).item() == pytest.approx((expected[0] + 2.5 * expected[10]).item(), abs=1e-5)
+    tokens = int(item["micro_batches"][0]["targets"].numel() / 3)
+    assert item["total"] == pytest.approx(tokens * 3.5)
+
+
+def test_every_answer_token_and_the_end_token_is_learned_and_nothing_else(tiny: BaseModel, splits: Splits) -> None:
+    tokenizer = load_tokenizer(Path(tiny.path))
+    batch = step_rows(tiny, splits, [[4, 9]])[0]["micro_batches"][0]
+    learned = tokenizer.decode(batch["targets"])
+    assert learned == " ".join(f"{splits.train[n].answer} </s>" for n in (4, 9))
+    following = batch["input_ids"].flatten()[batch["positions"] + 1]
+    assert torch.equal(following, batch["targets"])
+
+
+def test_gradients_do_not_depend_on_how_a_step_is_cut(
+    tiny: BaseModel, plan: TrainingPlan, splits: Splits, tmp_path: Path
+) -> None:
+    gradients = []
+    for groups in ([[0, 1, 2, 3, 4, 5]], [[0, 4], [1], [2, 3, 5]]):
+        trainer = trainer_for(tiny, plan, splits, tmp_path)
+        trainer.training_step(trainer.model, step_rows(tiny, splits, groups)[0])
+        gradients.append(torch.cat([p.grad.flatten() for p in trainer.model.parameters() if p.grad is not None]))
+    assert gradients[0].norm() > 0
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-7)
+
+
+def test_bf16_training_keeps_the_adapter_in_fp32(tiny: BaseModel, plan: TrainingPlan, splits: Splits, tmp_path: Path) -> None:
+    trainer = trainer_for(tiny, replace(plan, precision="bf16", steps=3), splits, tmp_path)
+    trainer.train()
+    kinds = {name.split(".")[-3]: p.dtype for name, p in trainer.model.named_parameters() if "lora" in name}
+    assert set(kinds.values()) == {torch.float32}
+    assert trainer.model.get_input_embeddings().weight.dtype == torch.bfloat16
+
+
+def test_4_bit_base_learns(tiny: BaseModel, plan: TrainingPlan, splits: Splits, tmp_path: Path) -> None:
+    trainer = trainer_for(tiny, replace(plan, method="qlora", steps=12, learning_rate=0.02), splits, tmp_path)
+    trainer.train()
+    assert "Linear4bit" in {type(m).__name__ for m in trainer.model.modules()}
+    assert trainer.tally.losses[-1] < trainer.tally.losses[0] - 0.2
+    hf.save_adapter(trainer.model, tmp_path / "adapter")
+    assert sorted(p.name for p in (tmp_path / "adapter").iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
+
+
+def test_loss_that_is_not_finite_stops_with_one_line(
+    tiny: BaseModel, plan: TrainingPlan, splits: Splits, tmp_path: Path
+) -> None:
+    trainer = trainer_for(tiny, plan, splits, tmp_path)
+    with torch.no_grad():
+        next(p for n, p in trainer.model.named_parameters() if "lora_B" in n).fill_(float("nan"))
+    with pytest.raises(ConfigError, match=r"not finite|no longer finite at step 1; set training.learning_rate below"):
+        trainer.train()
+
+
+def test_newest_whole_checkpoint_is_found(tmp_path: Path) -> None:
+    for step in (5, 10, 15):
+        partial = tmp_path / ".partial" / f"checkpoint-{step}"
+        partial.mkdir(parents=True)
+        (partial / "state").write_text(f"step {step}")
+        checkpoints.commit(partial, tmp_path / f"checkpoint-{step}")
+    assert not (tmp_path / "checkpoint-5").exists()
+    (tmp_path / "checkpoint-20").mkdir()
+    (tmp_path / "checkpoint-20" / "state").write_text("killed before its manifest")
+    (tmp_path / "checkpoint-15" / "state").write_text("torn")
+    assert checkpoints.newest(tmp_path) == tmp_path / "checkpoint-10"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint-10"]
+    assert checkpoints.newest(tmp_path / "none") is None
+
+
+def test_micro_batches_of_validation_hold_every_row() -> None:
+    groups = micro_batches([5, 9, 3], range(3), 12)
+    assert sorted(row for group in groups for row in group) == [0, 1, 2]
