@@ -91,10 +91,10 @@ def _slices(use_case: UseCase, test: Sequence[Example]) -> list[dict[str, str]]:
     if use_case.type == "classification":
         _set(rows, "label", [_expected(use_case, row) for row in test])
     else:
-        properties: dict[str, Any] = (use_case.json_schema or {}).get("properties") or {}
-        name = next(iter(properties), None)
+        properties: dict[str, Any] = (use_case.json_schema or {})["properties"]
+        name = next(iter(properties))
         values = [_text(_object(row).get(name)) for row in test]
-        if name is not None and len(set(values)) <= MOST_SLICES:
+        if len(set(values)) <= MOST_SLICES:
             _set(rows, name, values)
     return rows
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +16,11 @@ from delivery.errors import ConfigError
 
 _log = logging.getLogger(__name__)
 
+_ERROR = re.compile(r"^(?:\w+\.)*\w*(?:Error|Exception)\b.*|^ERROR:.*", re.MULTILINE)
+
+_FULL = re.compile(rf"{os.strerror(errno.ENOSPC)}|OSError: \d+ requested and \d+ written")
+"""The second form is numpy's, whose ``tofile`` does not say why it wrote less."""
+
 
 def convert_q8_0(merged: Path, out: Path, *, model_name: str) -> None:
     """Convert merged bf16 weights to ``model.gguf`` in q8_0 (blocks of 32 int8 weights, one fp16 scale each).
@@ -22,6 +29,7 @@ def convert_q8_0(merged: Path, out: Path, *, model_name: str) -> None:
 
     Raises:
         ConfigError: llama.cpp does not know the architecture or the tokenizer, or there is no chat template.
+        OSError: the disk is full.
     """
     out.mkdir()
     target = out / "model.gguf"
@@ -32,9 +40,11 @@ def convert_q8_0(merged: Path, out: Path, *, model_name: str) -> None:
     )
     if done.returncode != 0:
         _log.error("convert_hf_to_gguf ended with %d:\n%s", done.returncode, done.stderr[-4000:])
-        reason = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), f"exit code {done.returncode}")
+        if _FULL.search(done.stderr):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+        reason = (_ERROR.findall(done.stderr) or [f"exit code {done.returncode}"])[-1]
         raise ConfigError(
-            f"{merged}: cannot be converted to GGUF ({reason.strip()[:300]}); "
+            f"{merged}: cannot be converted to GGUF ({reason[:300]}); "
             "take gguf-q8_0 out of artifacts in client.yaml, or use a base model that llama.cpp knows"
         )
     if not _has_chat_template(target):

@@ -11,7 +11,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -49,6 +49,12 @@ class MlflowRegistry(AliasRules):
     """One experiment and one registered model per client, both named as the client."""
 
     def __init__(self, tracking_uri: str, *, artifact_root: Path | None) -> None:
+        parts = urlsplit(tracking_uri)
+        if parts.scheme in ("http", "https") and parts.username is not None:
+            raise ConfigError(
+                f"DELIVERY_MLFLOW_TRACKING_URI={_shown(tracking_uri)} holds a user name, which would reach the logs: "
+                "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead"
+            )
         self._uri = tracking_uri
         self._artifact_root = artifact_root
         if tracking_uri.startswith(_SQLITE):
@@ -191,17 +197,19 @@ def _create_database(path: Path) -> None:
     partial = path.with_name(f".{path.name}.{uuid4().hex}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        # Where this cannot be written, MLflow would try for a minute and say less.
+        partial.touch()
         engine = create_sqlalchemy_engine_with_retry(f"{_SQLITE}{partial.absolute()}")
         _initialize_tables(engine)
         engine.dispose()
         # A link, unlike a rename, does not replace the database that another process made meanwhile.
-        os.link(partial, path)
-    except FileExistsError:
-        pass
+        with suppress(FileExistsError):
+            os.link(partial, path)
     except OSError as error:
         raise ConfigError(f"{path}: the registry's database cannot be created ({error.strerror or error})") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
 
 
 def _shown(uri: str) -> str:

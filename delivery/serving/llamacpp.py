@@ -22,6 +22,14 @@ def parameters(job: dict[str, Any]) -> Any:
     found.cpuparams.n_threads = job["threads"]
     found.cpuparams_batch.n_threads = job["threads"]
     found.use_jinja = True
+    # The sizes are given; fitting them to the memory could only make them smaller without saying so.
+    found.fit_params = False
+    # Each slot keeps its last prompt and starts from what the next one shares with it, which is the system prompt. A
+    # second copy of old prompts in memory would never be used, and grows to gigabytes.
+    found.cache_prompt = True
+    found.cache_ram_mib = 0
+    # Warnings and errors: at the next level every request writes eight lines.
+    found.verbosity = 2
     found.ui = False
     # It would show one caller's prompts to another.
     found.endpoint_slots = False

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import httpx2  # the client lets its transport's errors through in the middle of a stream
 import openai
 from openai.types.chat import ChatCompletionMessageParam
 
@@ -80,12 +81,12 @@ class _Loop:
                 self._on_progress(Progress(len(timed), len(prompts), "requests", f"{concurrency} at once"))
 
         try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(concurrency):
-                    group.create_task(worker(queue))
-        except* openai.OpenAIError as errors:
-            first = errors.exceptions[0]
-            raise RetryableError(f"{self._server.base_url}: a request of the load failed ({first}); measure again") from first
+            await asyncio.gather(*(worker(queue) for _ in range(concurrency)))
+        except (openai.OpenAIError, httpx2.HTTPError) as error:
+            reason = str(error).strip().split("\n", 1)[0] or type(error).__name__
+            raise RetryableError(
+                f"{self._server.base_url}: a request of the load failed ({reason[:300]}); measure again"
+            ) from error
 
     async def _ask(self, client: openai.AsyncOpenAI, prompt: tuple[Message, ...]) -> _Timed:
         messages: list[ChatCompletionMessageParam] = [{"role": m.role, "content": m.content} for m in prompt]  # type: ignore[misc]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -21,9 +22,14 @@ from delivery.settings import get_settings
 
 ENGINES: dict[Format, str] = {"gguf-q8_0": "delivery.serving.llamacpp"}
 """The module that serves a format. It is run as ``python -m MODULE JOB``, prints one line of JSON with ``base_url`` on
-its standard output once it answers requests, logs to its standard error, and ends when its standard input does."""
+its standard output once it answers requests, logs to its standard error, and ends when its standard input does: a pipe from
+this process, which the system closes however this process ends. (A signal on the parent's death, as Linux has it, comes
+when the *thread* that started the engine ends.)"""
 
 _READY_WITHIN_SECONDS = 600.0
+
+_ERROR = re.compile(r"^[\d.]+ E ")
+"""How llama.cpp's log marks an error: the time, then the level."""
 
 _OPENMP = {"GOMP_SPINCOUNT": "1000"}
 """How long OpenMP threads spin for each other before they sleep. By default they spin so long that a second busy process
@@ -86,6 +92,7 @@ def serve(
     files = tuple(str(Path(artifact.path, name)) for name in sorted(artifact.files))
     job = ServingJob(files, model=model, slots=slots, context_per_slot=context_per_slot, threads=count, port=port)
     with _log_file(log) as stream:
+        start = stream.seek(0, os.SEEK_END)
         process = subprocess.Popen(
             [sys.executable, "-m", engine, json.dumps(asdict(job))],
             stdin=subprocess.PIPE,
@@ -96,15 +103,21 @@ def serve(
             start_new_session=True,
         )
         try:
-            base_url = _wait_until_ready(process, stream, artifact)
+            base_url = _wait_until_ready(process, stream, start, artifact)
             yield RunningServer(base_url, model=model, format=artifact.format, slots=slots, pid=process.pid)
         finally:
             _end(process)
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], stream: IO[bytes], artifact: Artifact) -> str:
+def _wait_until_ready(process: subprocess.Popen[bytes], stream: IO[bytes], start: int, artifact: Artifact) -> str:
     assert process.stdout is not None
-    timer = threading.Timer(_READY_WITHIN_SECONDS, process.kill)
+    expired = threading.Event()
+
+    def give_up() -> None:
+        expired.set()
+        process.kill()
+
+    timer = threading.Timer(_READY_WITHIN_SECONDS, give_up)
     timer.start()
     try:
         line = process.stdout.readline()
@@ -113,9 +126,10 @@ def _wait_until_ready(process: subprocess.Popen[bytes], stream: IO[bytes], artif
     if line:
         return str(json.loads(line)["base_url"])
     code = process.wait()
-    if timer.finished.is_set() and code == -9:
-        raise RetryableError(f"{artifact.path}: the server did not answer within {_READY_WITHIN_SECONDS:.0f} s")
-    raise ConfigError(f"{artifact.path}: the server did not start ({_last_line(stream) or f'exit code {code}'})")
+    if expired.is_set():
+        raise RetryableError(f"{artifact.path}: the server did not answer within {_READY_WITHIN_SECONDS:.0f} s; try again")
+    reason = _cause(stream, start) or f"exit code {code}"
+    raise ConfigError(f"{artifact.path}: the server did not start ({reason}); make the artifact again, or look into the log")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -140,8 +154,9 @@ def _log_file(path: Path | None) -> Iterator[IO[bytes]]:
             yield stream
 
 
-def _last_line(stream: IO[bytes]) -> str:
-    size = stream.seek(0, os.SEEK_END)
-    stream.seek(max(0, size - 4096))
+def _cause(stream: IO[bytes], start: int) -> str:
+    """The first error in what was logged since ``start`` (those after it say that it failed), else the last line."""
+    stream.seek(start)
     lines = [line.strip() for line in stream.read().decode(errors="replace").splitlines() if line.strip()]
-    return lines[-1][:300] if lines else ""
+    errors = [line for line in lines if _ERROR.search(line)]
+    return _ERROR.sub("", (errors or lines[-1:] or [""])[0])[:300]

@@ -29,18 +29,16 @@ from delivery.errors import ConfigError, DeliveryInterrupted
 from delivery.training import checkpoints
 from delivery.training.batches import Step, validation_steps
 from delivery.training.job import TALLY, Tally
+from delivery.training.plan import PLAIN_ATTENTION_UP_TO
 from delivery.weights.hf import Rendered, load_model, render
 
 MicroBatch = dict[str, torch.Tensor]
-
-_PLAIN_ATTENTION_UP_TO = 512
-"""Tokens. On a CPU the backward pass of fused attention in bfloat16 is slower than the plain one up to about here."""
 
 
 def attach_adapter(plan: TrainingPlan, base: BaseModel) -> Any:
     """The frozen base with a fresh adapter, drawn from the plan's seed."""
     dtype = torch.bfloat16 if plan.precision == "bf16" else torch.float32
-    plain = plan.machine.device == "cpu" and plan.max_length <= _PLAIN_ATTENTION_UP_TO
+    plain = plan.machine.device == "cpu" and plan.max_length <= PLAIN_ATTENTION_UP_TO
     model = load_model(Path(base.path), dtype=dtype, attention="eager" if plain else "sdpa", nf4=plan.method == "qlora")
     model.config.use_cache = False
     torch.manual_seed(plan.seed)
@@ -141,7 +139,7 @@ class AnswerLoss:
         head.register_forward_pre_hook(self._keep_answers)
         self._model = model
         self._bf16 = precision == "bf16"
-        self._positions: torch.Tensor | None = None
+        self._positions = torch.empty(0, dtype=torch.long)
 
     def _keep_answers(self, _: Any, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor]:
         return (inputs[0].flatten(0, -2).index_select(0, self._positions),)

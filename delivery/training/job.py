@@ -26,8 +26,19 @@ from delivery.artifacts import (
 TALLY = "tally.json"
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
-_RECIPE = ("method", "rank", "alpha", "learning_rate", "batch_size", "micro_batch_tokens", "steps", "warmup_steps")
-_RECIPE += ("max_length", "seed", "precision")
+_RECIPE = (
+    "method",
+    "rank",
+    "alpha",
+    "learning_rate",
+    "batch_size",
+    "micro_batch_tokens",
+    "steps",
+    "warmup_steps",
+    "max_length",
+    "seed",
+    "precision",
+)
 
 
 @dataclass(frozen=True, slots=True)

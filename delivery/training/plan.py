@@ -24,13 +24,17 @@ START_SECONDS = 15.0
 
 _EXPECTED_SHARE = {"cpu": 0.55, "cuda": 0.35}
 """Share of the machine's matrix rate that training reaches, counted as 4 x parameters x tokens per second."""
-_QLORA_SLOWDOWN = 2.0
-"""Dequantizing the base weights in every forward and backward pass."""
+_QLORA_SLOWDOWN = 1.2
+"""Dequantizing the base weights in every forward and backward pass: 1.05 on a CPU, more on an accelerator."""
 _CHECKPOINT_SECONDS = 45.0
 _MICRO_BATCH_TOKENS = {"cpu": 1536, "cuda": 8192}
 """Fastest on CPU, where larger ones fall out of the caches; on an accelerator larger ones fill it."""
+PLAIN_ATTENTION_UP_TO = 512
+"""Tokens of the longest row. On a CPU the backward pass of fused attention in bfloat16 is slower than the plain one up to
+about here."""
+
 _USABLE_MEMORY = 0.85
-_PROCESS_BYTES = 700_000_000
+_PROCESS_BYTES = 550_000_000
 """Interpreter and libraries."""
 _VOCABULARY = 131_072
 """Assumed, for the logits: a generous one."""
@@ -50,6 +54,7 @@ class _Recipe:
 @dataclass(frozen=True, slots=True)
 class _Fit:
     method: Literal["lora", "qlora"]
+    micro_batch_tokens: int
     peak_bytes: int
     why: str
 
@@ -81,8 +86,7 @@ def make_plan(training: Training, *, base: BaseModel, stats: TokenStats, machine
         )
     recipe = _recipe(training, base, stats)
     precision: Literal["bf16", "fp32"] = "bf16" if machine.bf16 else "fp32"
-    micro = max(_MICRO_BATCH_TOKENS.get(machine.device, 1536), stats.longest)
-    fit = _fit(training, base, stats, machine=machine, rank=recipe.rank, micro_batch_tokens=micro)
+    fit = _fit(training, base, stats, machine=machine, recipe=recipe)
     length = _length(training, base, stats, machine=machine, recipe=recipe, method=fit.method)
     per_epoch = ceil(stats.rows / recipe.batch_size)
     return TrainingPlan(
@@ -92,7 +96,7 @@ def make_plan(training: Training, *, base: BaseModel, stats: TokenStats, machine
         learning_rate=recipe.learning_rate,
         epochs=round(length.steps / per_epoch, 4),
         batch_size=recipe.batch_size,
-        micro_batch_tokens=micro,
+        micro_batch_tokens=fit.micro_batch_tokens,
         steps=length.steps,
         warmup_steps=max(1, length.steps // 20),
         checkpoint_every=min(length.steps, max(1, round(_CHECKPOINT_SECONDS / length.step_seconds))),
@@ -107,7 +111,7 @@ def make_plan(training: Training, *, base: BaseModel, stats: TokenStats, machine
         why=(
             fit.why,
             *recipe.why,
-            f"Micro-batches of up to {micro} tokens: the fastest size on {machine.device} that takes the longest row.",
+            f"Micro-batches of up to {fit.micro_batch_tokens} tokens: fast on {machine.device}, and they take the longest row.",
             f"Computing in {precision}: {'this machine multiplies it natively' if machine.bf16 else 'no native bf16 here'}.",
             *length.why,
             f"Answers may take {ceil(stats.longest_answer * 1.25) + 8} tokens: the longest label ({stats.longest_answer}) "
@@ -149,32 +153,31 @@ def _recipe(training: Training, base: BaseModel, stats: TokenStats) -> _Recipe:
     )
 
 
-def _fit(
-    training: Training, base: BaseModel, stats: TokenStats, *, machine: Machine, rank: int, micro_batch_tokens: int
-) -> _Fit:
+def _fit(training: Training, base: BaseModel, stats: TokenStats, *, machine: Machine, recipe: _Recipe) -> _Fit:
+    """LoRA before QLoRA, and for each the largest micro-batch that memory takes, down to the longest row alone."""
     usable = _USABLE_MEMORY * machine.memory_bytes
-    needed = {
-        method: peak_bytes(
-            base.parameters, method, rank=rank, bf16=machine.bf16, micro_batch_tokens=micro_batch_tokens, stats=stats
-        )
-        for method in ("lora", "qlora")
-    }
-    wanted = training.method if training.method != "auto" else "lora" if needed["lora"] <= usable else "qlora"
-    gib = {method: f"{size / 2**30:.1f} GiB" for method, size in needed.items()}
+    methods: tuple[Literal["lora", "qlora"], ...] = ("lora", "qlora") if training.method == "auto" else (training.method,)
+    largest = max(_MICRO_BATCH_TOKENS.get(machine.device, 1536), stats.longest)
+    sizes = [largest, *(size for size in (largest // 2, largest // 4, largest // 8) if size > stats.longest), stats.longest]
     has = f"{machine.memory_bytes / 2**30:.1f} GiB of {machine.device} memory"
-    if needed[wanted] > usable:
-        other = "use training.method qlora or " if wanted == "lora" and needed["qlora"] <= usable else ""
-        raise ConfigError(
-            f"training: {wanted} of {base.name} needs about {gib[wanted]}, this machine has {has}; "
-            f"{other}choose a smaller base_model"
-        )
-    if training.method != "auto":
-        why = f"Method {wanted} as client.yaml asks: about {gib[wanted]} of {has}."
-    elif wanted == "lora":
-        why = f"LoRA: the {'bf16' if machine.bf16 else 'fp32'} base fits with about {gib['lora']} of {has}."
-    else:
-        why = f"QLoRA: the full base would need about {gib['lora']}, in 4 bit it fits with {gib['qlora']} of {has}."
-    return _Fit("lora" if wanted == "lora" else "qlora", needed[wanted], why)
+    least = 0
+    for method in methods:
+        for size in sizes:
+            tokens = min(size, recipe.batch_size * stats.longest)
+            width = 2 if machine.bf16 else 4
+            least = peak_bytes(base.parameters, method, rank=recipe.rank, width=width, micro_batch_tokens=tokens, stats=stats)
+            if least > usable:
+                continue
+            gib = f"about {least / 2**30:.1f} GiB of {has}"
+            name = "LoRA" if method == "lora" else "QLoRA"
+            how = "as client.yaml asks" if training.method != "auto" else "the base fits as it is"
+            why = f"{name}: {how if method == 'lora' or training.method != 'auto' else 'only a 4-bit base fits'}, {gib}."
+            return _Fit(method=method, micro_batch_tokens=size, peak_bytes=least, why=why)
+    other = "set training.method to auto, or " if training.method == "lora" else ""
+    raise ConfigError(
+        f"training: {methods[-1]} of {base.name} needs at least {least / 2**30:.1f} GiB for rows of {stats.longest} tokens, "
+        f"this machine has {has}; {other}choose a smaller base_model"
+    )
 
 
 def adapter_parameters(parameters: int, rank: int) -> float:
@@ -185,12 +188,17 @@ def adapter_parameters(parameters: int, rank: int) -> float:
     return 28.0 * rank * sqrt(parameters)
 
 
-def peak_bytes(parameters: int, method: str, *, rank: int, bf16: bool, micro_batch_tokens: int, stats: TokenStats) -> int:
-    """Peak memory of training: weights, adapter with gradient and AdamW moments, activations, logits of the answers."""
-    width = 2 if bf16 else 4
+def peak_bytes(parameters: int, method: str, *, rank: int, width: int, micro_batch_tokens: int, stats: TokenStats) -> int:
+    """Peak memory of training: weights, adapter with gradient and AdamW moments, activations, logits of the answers.
+
+    ``width`` is the bytes of a number in the training precision. The activations' constants were fitted to SmolLM2-135M
+    (2.6 GB for 1536 tokens in rows of 192), with width times depth again as the root of the model's size.
+    """
     weights = parameters * (0.65 if method == "qlora" else width)
     adapter = adapter_parameters(parameters, rank) * 4 * 4
-    activations = 27.0 * width * sqrt(parameters) * micro_batch_tokens
+    # Plain attention keeps a matrix of scores per head, so a token costs more in a longer row.
+    scores = 0.1 * stats.longest if stats.longest <= PLAIN_ATTENTION_UP_TO else 0.0
+    activations = (50.0 + scores) * width * sqrt(parameters) * micro_batch_tokens
     answers = micro_batch_tokens * stats.supervised_tokens / stats.tokens
     logits = answers * _VOCABULARY * (2 * width + 8)
     return int(_PROCESS_BYTES + weights + adapter + activations + logits)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,20 @@ def _http(httpserver: HTTPServer) -> Endpoint:
 
     httpserver.expect_request("/v1/chat/completions").respond_with_handler(reply)
     return http_endpoint(httpserver.url_for("/v1"), model="served", concurrency=3)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Waiting for each other's threads makes tests that share a machine many times slower."""
+    if "local" not in request.node.name:
+        yield
+        return
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(params=["fake", "http", pytest.param("local", marks=pytest.mark.slow)])

@@ -8,7 +8,10 @@ import pytest
 
 from delivery.artifacts import Artifact, BaseModel, describe_folder
 
-TEMPLATE = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+TEMPLATE = (
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
 
 
 def make_adapter(base: Path, out: Path, *, seed: int = 0) -> Artifact:

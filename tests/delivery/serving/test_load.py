@@ -14,6 +14,14 @@ from delivery.errors import RetryableError
 from delivery.serving import RunningServer, measure_load
 from delivery.serving.load import _percentiles
 
+
+@pytest.fixture
+def httpserver() -> Iterator[HTTPServer]:
+    """One that answers several requests at once."""
+    with HTTPServer(threaded=True) as server:
+        yield server
+
+
 PROMPTS = [(Message("system", "s"), Message("user", str(n))) for n in range(10)]
 ENDPOINT = "/v1/chat/completions"
 
@@ -83,7 +91,7 @@ def test_as_many_requests_as_asked_for_are_under_way(httpserver: HTTPServer) -> 
     assert latency.requests == 10
 
 
-@pytest.mark.parametrize("bad", ["status", "broken", "usage"])
+@pytest.mark.parametrize("bad", ["status", "broken", "usage", "torn"])
 def test_one_failed_request_of_ten_makes_no_figure(bad: str, httpserver: HTTPServer) -> None:
     count = [0]
 
@@ -95,6 +103,8 @@ def test_one_failed_request_of_ten_makes_no_figure(bad: str, httpserver: HTTPSer
             return Response("busy", status=503)
         if bad == "broken":
             return Response('data: {"error": {"message": "out of memory"}}\n\n', content_type="text/event-stream")
+        if bad == "torn":
+            return Response(_delta(content="a"), headers={"Content-Length": "5000"}, content_type="text/event-stream")
         return Response(_delta(content="a") + "data: [DONE]\n\n", content_type="text/event-stream")
 
     httpserver.expect_request(ENDPOINT).respond_with_handler(answer)

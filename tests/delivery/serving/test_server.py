@@ -14,14 +14,13 @@ import psutil
 import pytest
 
 from delivery.artifacts import Artifact, Message, describe_folder, to_json
-from delivery.errors import ConfigError, IntegrityError
+from delivery.errors import ConfigError, IntegrityError, RetryableError
 from delivery.serving import RunningServer, measure_load, serve
 
 RULES = "You answer questions about the capitals of European countries. Answer with the name of the city and nothing else."
 
 
 def _ask(server: RunningServer, question: str, *, tokens: int = 12) -> str:
-    # As in load.py: the server drops a kept connection after a stream.
     with openai.OpenAI(base_url=server.base_url, api_key="unused", max_retries=0) as client:
         answer = client.chat.completions.create(
             model=server.model,
@@ -49,12 +48,21 @@ def _garbage(tmp_path: Path, content: bytes) -> Artifact:
     return describe_folder("gguf-q8_0", folder)
 
 
-@pytest.mark.parametrize("content", [b"", b"no model at all\n", b"GGUF\x03\x00\x00\x00" + b"\xff" * 4096])
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", r"gguf\w*: .*"),
+        (b"no model at all\n", r"gguf\w*: invalid magic characters: 'no m', expected 'GGUF'"),
+        (b"GGUF\x03\x00\x00\x00" + b"\xff" * 4096, r"gguf\w*: .*"),
+    ],
+)
 @pytest.mark.parametrize("logged", [True, False])
-def test_a_file_that_is_no_model_is_one_line(content: bytes, logged: bool, tmp_path: Path) -> None:
+def test_a_file_that_is_no_model_is_one_line(content: bytes, reason: str, logged: bool, tmp_path: Path) -> None:
     log = tmp_path / "server.log" if logged else None
+    if log is not None:
+        log.write_text("0.00.000.001 E an error of the run before\n")
     with (
-        pytest.raises(ConfigError, match=r"gguf-q8_0: the server did not start \(.+\)") as caught,
+        pytest.raises(ConfigError, match=rf"gguf-q8_0: the server did not start \({reason}\); make the artifact") as caught,
         serve(_garbage(tmp_path, content), slots=1, context_per_slot=64, log=log),
     ):
         pass
@@ -117,17 +125,16 @@ def test_it_dies_with_a_parent_that_is_killed(gguf: Artifact, tmp_path: Path) ->
     )
     parent = subprocess.Popen([sys.executable, "-c", script, to_json(gguf).decode()], stdout=subprocess.PIPE)
     assert parent.stdout is not None
-    server = int(parent.stdout.readline())
-    assert psutil.pid_exists(server)
-    os.kill(parent.pid, signal.SIGKILL)
-    parent.wait()
+    with parent.stdout as lines:
+        server = int(lines.readline())
+        assert psutil.pid_exists(server)
+        os.kill(parent.pid, signal.SIGKILL)
+        parent.wait()
     assert _gone(server)
 
 
 @pytest.mark.slow
 def test_a_server_that_dies_under_load_makes_no_figure(gguf: Artifact) -> None:
-    from delivery.errors import RetryableError
-
     prompts = [(Message("user", f"Tell me about the number {n}."),) for n in range(40)]
     with serve(gguf, slots=2, context_per_slot=256) as server:
 

@@ -96,11 +96,13 @@ def test_plan_is_pure() -> None:
 
 def test_auto_takes_4_bit_only_where_16_do_not_fit() -> None:
     big = replace(BASE, parameters=8_000_000_000)
-    with_room = make_plan(Training(), base=big, stats=STATS, machine=replace(MACHINE, memory_bytes=64 * 2**30))
-    tight = make_plan(Training(), base=big, stats=STATS, machine=replace(MACHINE, memory_bytes=16 * 2**30))
+    with_room, tight = (
+        make_plan(Training(), base=big, stats=STATS, machine=replace(MACHINE, memory_bytes=gib * 2**30)) for gib in (64, 16)
+    )
     assert (with_room.method, tight.method) == ("lora", "qlora")
     assert tight.predicted_peak_bytes < with_room.predicted_peak_bytes
-    with pytest.raises(ConfigError, match=r"lora of base needs about .* GiB, this machine has 16.0 GiB.*qlora"):
+    assert tight.micro_batch_tokens < with_room.micro_batch_tokens, "smaller micro-batches save memory too"
+    with pytest.raises(ConfigError, match=r"lora of base needs at least .* GiB .*, this machine has 16.0 GiB.*method to auto"):
         make_plan(Training(method="lora"), base=big, stats=STATS, machine=replace(MACHINE, memory_bytes=16 * 2**30))
     with pytest.raises(ConfigError, match="choose a smaller base_model"):
         make_plan(Training(), base=big, stats=STATS, machine=replace(MACHINE, memory_bytes=4 * 2**30))
