@@ -22,7 +22,9 @@ def measure_load(
 
     A closed loop sends the next request when one has ended, so latency is that of a server which is always busy with
     ``concurrency`` requests. Time to the first token counts from sending the request to its first piece of text.
-    Percentiles are by nearest rank. As many requests as are sent at once go first and are not counted.
+    Percentiles are by nearest rank. As many requests as are sent at once go first, with another question, and are not
+    counted. Prompts must differ: the server starts from what a slot's last prompt shares with the next, so a prompt that
+    is sent twice costs nearly nothing the second time.
 
     Raises:
         RetryableError: a request failed; no figure is made from the rest.

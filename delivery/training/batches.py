@@ -57,3 +57,12 @@ def micro_batches(lengths: Sequence[int], rows: Sequence[int], budget: int) -> l
 def validation_steps(steps: int) -> tuple[int, ...]:
     """After which steps the validation loss is measured: at each third, the end included."""
     return tuple(sorted({max(1, steps * third // 3) for third in (1, 2, 3)}))
+
+
+def validation_rows(steps: int, batch_size: int) -> int:
+    """How many validation rows are scored at each of those points, at most.
+
+    64 show a trend; fewer where that would cost a short run more than a tenth of its time (three points, and a forward
+    pass is half of what training on a row costs).
+    """
+    return min(64, max(4, steps * batch_size // 15))

@@ -28,6 +28,7 @@ from delivery.artifacts import BaseModel, Example, TrainingPlan
 from delivery.errors import ConfigError, DeliveryInterrupted
 from delivery.training import checkpoints
 from delivery.training.batches import Step, validation_steps
+from delivery.training.fused import fuse_updates
 from delivery.training.job import TALLY, Tally
 from delivery.training.plan import PLAIN_ATTENTION_UP_TO
 from delivery.weights.hf import Rendered, load_model, render
@@ -53,6 +54,7 @@ def attach_adapter(plan: TrainingPlan, base: BaseModel) -> Any:
     model = get_peft_model(model, config)
     # Where the base lies on this machine is nobody's business; its name is.
     model.peft_config["default"].base_model_name_or_path = base.name
+    fuse_updates(model)
     return model
 
 

@@ -7,6 +7,7 @@ Schulman et al., "LoRA Without Regret" (Thinking Machines Lab, 2025); 4-bit base
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from math import ceil, sqrt
 from typing import Literal
@@ -14,10 +15,7 @@ from typing import Literal
 from delivery.artifacts import BaseModel, Machine, TokenStats, TrainingPlan
 from delivery.client_config import Training
 from delivery.errors import ConfigError
-from delivery.training.batches import validation_steps
-
-VALIDATION_ROWS = 64
-"""Validation rows that are scored at each point, at most: enough to see a trend, cheap enough to see it three times."""
+from delivery.training.batches import validation_rows, validation_steps
 
 START_SECONDS = 15.0
 """Starting the process, importing and loading: paid once per attempt."""
@@ -39,6 +37,7 @@ _PROCESS_BYTES = 550_000_000
 _VOCABULARY = 131_072
 """Assumed, for the logits: a generous one."""
 _FEWEST_STEPS = 10
+"""With fewer, nothing is learned: a time bound on a slow machine does not go below."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ def make_plan(training: Training, *, base: BaseModel, stats: TokenStats, machine
     start and validation included.
 
     Raises:
-        ConfigError: a row is longer than the base model's context, memory cannot fit, or the time is too short.
+        ConfigError: a row is longer than the base model's context, or memory cannot fit.
     """
     if stats.rows < 1 or stats.tokens < 1:
         raise ConfigError("data: there is no training row to plan for; add rows or lower data.splits.test")
@@ -211,25 +210,21 @@ def _length(
     row_seconds = 4.0 * base.parameters * stats.tokens / stats.rows / rate
     per_epoch = ceil(stats.rows / recipe.batch_size)
     step_seconds = row_seconds * stats.rows / per_epoch
-    # A forward pass is half of what a training row costs. Validation is at most as large as usual splits make it.
-    validation = 0.5 * row_seconds * min(VALIDATION_ROWS, ceil(stats.rows / 7))
     asked = max(1, round(recipe.epochs * per_epoch))
+
+    def seconds(steps: int) -> float:
+        # A forward pass is half of what a training row costs. Validation is at most as large as usual splits make it.
+        scored = len(validation_steps(steps)) * min(validation_rows(steps, recipe.batch_size), ceil(stats.rows / 7))
+        return START_SECONDS + steps * step_seconds + 0.5 * scored * row_seconds
+
     steps = asked
     if training.max_minutes is not None:
-        time = training.max_minutes * 60 - START_SECONDS - len(validation_steps(asked)) * validation
-        steps = min(asked, int(time / step_seconds))
-        fewest = min(asked, _FEWEST_STEPS)
-        if steps < fewest:
-            need = (START_SECONDS + len(validation_steps(asked)) * validation + fewest * step_seconds) / 60
-            raise ConfigError(
-                f"training.max_minutes: {training.max_minutes:g} is too short to learn anything here; "
-                f"{fewest} steps need about {need:.1f} minutes"
-            )
-    seconds = START_SECONDS + steps * step_seconds + len(validation_steps(steps)) * validation
+        within = bisect_right(range(1, asked + 1), training.max_minutes * 60, key=seconds)
+        steps = min(asked, max(within, _FEWEST_STEPS))
     why = [f"{steps} steps of about {step_seconds:.1f} s at {rate / 1e9:.0f} GFLOP/s, and {START_SECONDS:.0f} s to start."]
     if steps < asked:
         why.append(
-            f"Stopped at {steps / per_epoch:.2f} of {recipe.epochs:g} passes so that it ends within "
-            f"{training.max_minutes:g} minutes; the rate still falls to zero over these steps."
+            f"Stopped at {steps / per_epoch:.2f} of {recipe.epochs:g} passes for training.max_minutes: "
+            f"{training.max_minutes:g}, but at no fewer than {_FEWEST_STEPS} steps; the rate falls to zero over these."
         )
-    return _Length(steps=steps, seconds=seconds, step_seconds=step_seconds, why=tuple(why))
+    return _Length(steps=steps, seconds=seconds(steps), step_seconds=step_seconds, why=tuple(why))

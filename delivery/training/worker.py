@@ -27,9 +27,8 @@ from filelock import FileLock, Timeout
 from delivery.artifacts import LossPoint, TrainingRecord, from_json
 from delivery.errors import ConfigError, DeliveryError, DeliveryInterrupted
 from delivery.training import checkpoints, hf, machine
-from delivery.training.batches import micro_batches, schedule
+from delivery.training.batches import micro_batches, schedule, validation_rows
 from delivery.training.job import TALLY, Attempts, Job, Tally, Workdir
-from delivery.training.plan import VALIDATION_ROWS
 from delivery.weights.hf import load_tokenizer
 
 _PR_SET_PDEATHSIG = 1
@@ -83,7 +82,7 @@ class Worker:
             steps=plan.steps,
             seed=plan.seed,
         )
-        seen = job.validation[:VALIDATION_ROWS]
+        seen = job.validation[: validation_rows(plan.steps, plan.batch_size)]
         held = hf.tokenize(tokenizer, seen)
         groups = micro_batches([len(row.ids) for row in held], range(len(held)), plan.micro_batch_tokens)
         return hf.StepTrainer(

@@ -159,13 +159,27 @@ def test_a_disk_that_fills_up_is_one_line_and_leaves_nothing(
     assert _left(tmp_path / "out") == {"adapter"}
 
 
+@pytest.mark.parametrize(
+    "said",
+    ["OSError: [Errno 28] No space left on device", "OSError: 940032 requested and 518816 written\nWriting:  72%|"],
+)
+def test_a_disk_that_fills_up_while_converting_is_one_line(
+    said: str, plain_base: BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = subprocess.CompletedProcess([], returncode=1, stdout="", stderr=f"Traceback:\n{said}")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
+    with pytest.raises(ConfigError, match=r"the disk is full; \d+ MiB are needed"):
+        quantize(("gguf-q8_0",), base=plain_base, adapter=None, out=tmp_path)
+    assert not _left(tmp_path)
+
+
 def test_an_untuned_base_has_no_adapter(plain_base: BaseModel, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="has no adapter"):
         quantize(("adapter",), base=plain_base, adapter=None, out=tmp_path / "out")
 
 
 def test_a_tokenizer_that_llama_cpp_does_not_know_is_one_line(tiny_base: BaseModel, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"cannot be converted to GGUF \(.*\); take gguf-q8_0 out of artifacts") as caught:
+    with pytest.raises(ConfigError, match=r"cannot be converted to GGUF \(NotImplementedError: .*\); take gguf-q8_0") as caught:
         quantize(("gguf-q8_0",), base=tiny_base, adapter=None, out=tmp_path)
     assert "\n" not in str(caught.value)
     assert not _left(tmp_path)

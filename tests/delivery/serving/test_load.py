@@ -67,8 +67,9 @@ def test_it_counts_tokens_and_times_the_first_piece_of_text(httpserver: HTTPServ
     assert latency.output_tokens_per_second == pytest.approx(30 / seconds)
     assert latency.tokens_per_second == pytest.approx(100 / seconds)
     assert [p.done for p in seen if p.total == 10] == list(range(1, 11))
-    # One request went first and was not counted.
+    # One request went first, with another question, and was not counted.
     assert len(bodies) == 11
+    assert bodies[0]["messages"] == [{"role": "system", "content": "s"}, {"role": "user", "content": "Warm-up."}]
     assert {(b["temperature"], b["max_tokens"], b["stream"]) for b in bodies} == {(0, 5, True)}
     assert bodies[1]["messages"] == [{"role": "system", "content": "s"}, {"role": "user", "content": "0"}]
 

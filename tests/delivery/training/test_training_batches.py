@@ -8,7 +8,7 @@ from math import ceil
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from delivery.training.batches import micro_batches, schedule, validation_steps
+from delivery.training.batches import micro_batches, schedule, validation_rows, validation_steps
 
 lengths = st.lists(st.integers(1, 400), min_size=1, max_size=120)
 
@@ -61,3 +61,10 @@ def test_validation_ends_with_the_last_step() -> None:
     assert validation_steps(9) == (3, 6, 9)
     assert validation_steps(1) == (1,)
     assert validation_steps(2) == (1, 2)
+
+
+@given(st.integers(10, 10_000), st.integers(8, 64))
+def test_validation_costs_at_most_a_tenth(steps: int, batch: int) -> None:
+    # Three points; a forward pass is half of what training on a row costs.
+    assert 0.5 * 3 * validation_rows(steps, batch) <= 0.1 * steps * batch
+    assert 4 <= validation_rows(steps, batch) <= 64
