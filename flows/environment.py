@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from pathlib import Path
 
 from delivery.settings import Workspace
@@ -24,7 +25,11 @@ def prepare(workspace: Workspace) -> None:
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "TOKENIZERS_PARALLELISM": "false",
+        # Two processes whose threads spin while they wait are many times slower on the same cores than two that sleep.
+        "OMP_WAIT_POLICY": "passive",
     }
+    # Deprecations inside the libraries are for their authors; here they would fall into the live view.
+    warnings.simplefilter("ignore", category=FutureWarning)
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
     Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)

@@ -95,6 +95,12 @@ def _limitations(suite: SuiteResult, plan: TrainingPlan, line: Line) -> list[str
         )
     if baseline is not None and baseline.source == "published":
         found.append("The baseline is a published score: it is compared unpaired, on other samples or another prompt.")
+    encoder = suite.comparison("candidate", "encoder")
+    if encoder is not None and encoder.verdict == "worse":
+        found.append(
+            f"A small classical encoder (TF-IDF and logistic regression) scores {-100 * encoder.difference:.1f} points more "
+            "than the candidate: train longer, or ask whether this task needs a language model."
+        )
     found.append(power_of(suite.n, promise=line.config.evaluation.promise.beat_baseline_by).sentence + ".")
     found.append("Only the client's own task was measured; general ability was not.")
     if plan.epochs < 1:

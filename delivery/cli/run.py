@@ -153,7 +153,7 @@ def _against(comparison: dict[str, Any] | None) -> str:
 
 
 def _cost_ratios(cost: dict[str, Any]) -> str:
-    return ", ".join(f"{entry['ratio']:.2f}x {model}" for model, entry in cost["api"].items())
+    return ", ".join(f"{entry['ratio']:.2g}x {model}" for model, entry in cost["api"].items())
 
 
 def plan(client: Slug, as_json: Json = False) -> None:

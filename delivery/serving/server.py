@@ -74,6 +74,9 @@ def serve(
     ``slots`` requests are answered at once, each with ``context_per_slot`` tokens for prompt and answer together. The
     server ends with the block, and also when this process is killed. ``log`` is appended to.
 
+    Greedy answers to requests sent one at a time repeat to the letter. Those of requests that are under way together may
+    differ in a few of a hundred, because what shares a batch changes how sums are rounded.
+
     Raises:
         IntegrityError: a file of the artifact is not the one that was recorded.
         ConfigError: nothing here serves the format, or the server does not start.

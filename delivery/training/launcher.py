@@ -80,6 +80,8 @@ def _where(row: Example) -> str:
 def _environment(plan: TrainingPlan) -> dict[str, str]:
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     environment["OMP_NUM_THREADS"] = str(plan.machine.threads)
+    # MKL may choose its code path by memory alignment and its threads by load; either would change the last bit of a sum.
+    environment |= {"MKL_CBWR": "AUTO", "MKL_DYNAMIC": "FALSE", "OMP_DYNAMIC": "FALSE"}
     # One device: Trainer would spread over all it sees, and a plan is made for one.
     environment.setdefault("CUDA_VISIBLE_DEVICES", "0")
     return environment

@@ -104,10 +104,11 @@ def test_it_answers_as_its_model_the_same_each_time_and_ends_with_the_block(gguf
             together = list(pool.map(lambda question: _ask(server, question), questions))
         with pytest.raises(openai.BadRequestError):
             _ask(server, "word " * 600)
-        assert _ask(server, questions[0]) == alone[0]
+        # Not so for those asked together: what shares a batch changes the rounding.
+        assert [_ask(server, question) for question in questions] == alone
         assert psutil.Process(server.pid).status() != psutil.STATUS_ZOMBIE
     assert "Paris" in alone[0]
-    assert alone == together
+    assert "Paris" in together[0]
     assert server.model == f"gguf-q8_0-{gguf.sha256[:12]}"
     assert server.base_url.startswith("http://127.0.0.1:")
     assert _gone(server.pid)
