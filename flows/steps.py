@@ -244,9 +244,11 @@ def register(line: Line, data: str, base: str, artifacts: str, decision: str) ->
     def work(_: Path, __: OnProgress) -> Registered:
         for artifact in made.made:
             verify_artifact(artifact)
+        # What is served and what it was made from; the other formats can be made again from the adapter.
+        kept = [artifact for artifact in made.made if artifact.format in ("adapter", made.shipped.format)]
         version = registry_of(line.workspace).register(
             line.config.client,
-            made.made,
+            kept,
             shipped=made.shipped,
             delivery_id=delivery.delivery_id,
             tags={

@@ -205,10 +205,10 @@ def test_formats_of_the_real_base_are_complete_small_and_run_in_a_clean_process(
         "assert model.is_loaded_in_4bit\n"
         "chat = [{'role': 'user', 'content': 'What is the capital of France?'}]\n"
         "ids = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors='pt')['input_ids']\n"
-        "out = model.generate(ids, max_new_tokens=12, do_sample=False)\n"
+        "out = model.generate(ids, max_new_tokens=8, do_sample=False)\n"
         "sys.stdout.write(tokenizer.decode(out[0, ids.shape[1]:]))\n"
     )
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "2"}
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-c", script, nf4.path], capture_output=True, text=True, check=False, env=environment
     )
