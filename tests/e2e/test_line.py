@@ -25,10 +25,10 @@ OPENINGS = ["Where is the", "I have a question about the", "Please help with my"
 
 def rows() -> list[dict[str, str]]:
     return [
-        {"id": f"r{len(opening)}-{label}-{word}", "text": f"{opening} {word}", "label": label}
+        {"id": f"{word}-{place}", "text": f"{opening} {word}", "label": label}
         for label, words in WORDS.items()
         for word in words
-        for opening in OPENINGS
+        for place, opening in enumerate(OPENINGS)
     ]
 
 
