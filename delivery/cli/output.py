@@ -15,8 +15,13 @@ import typer
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
 
+_emitted: list[bool] = []
+"""Whether this process has printed its one document, so that an error after it does not print a second."""
+
+
 def emit(document: Any) -> None:
     """The one JSON document of a command."""
+    _emitted.append(True)
     sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n")
 
 
@@ -48,7 +53,7 @@ def fail(error: Exception, *, as_json: bool) -> int:
         line, code = " ".join(str(error).split()), error.exit_code
     else:
         line, code = f"unexpected {type(error).__name__}: {' '.join(str(error).split())} (trace: {_keep_trace(error)})", 1
-    if as_json:
+    if as_json and not _emitted:
         emit({"error": line, "exit_code": code})
     typer.echo(f"delivery: {line}", err=True)
     return code

@@ -99,3 +99,14 @@ def test_an_error_is_a_json_document_too(tmp_path: Path) -> None:
     done = delivery("status", "--json", cwd=tmp_path)
     document = json.loads(done.stdout)
     assert document["exit_code"] == done.returncode == 2
+
+
+def test_an_error_after_the_document_prints_no_second_one(tmp_path: Path) -> None:
+    code = (
+        "from delivery.cli.output import emit, fail; from delivery.errors import GateNotPassed; import sys;"
+        "emit({'a': 1}); sys.exit(fail(GateNotPassed('not better'), as_json=True))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert json.loads(done.stdout) == {"a": 1}
+    assert done.returncode == 4
+    assert "not better" in done.stderr
