@@ -17,6 +17,7 @@ def deliver(delivery_id: str) -> str:
     base = steps.fetch_base_model(delivery_id)
     data = steps.load_data(delivery_id)
     checked = steps.check_data(delivery_id, data, base)
+    evidence.check_baseline(delivery_id, data)
     plan = steps.plan_training(delivery_id, data, base)
     adapter = steps.train(delivery_id, data, base, plan)
     artifacts = steps.quantize(delivery_id, base, adapter)

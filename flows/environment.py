@@ -25,8 +25,9 @@ def prepare(workspace: Workspace) -> None:
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "TOKENIZERS_PARALLELISM": "false",
-        # Two processes whose threads spin while they wait are many times slower on the same cores than two that sleep.
-        "OMP_WAIT_POLICY": "passive",
+        # How long OpenMP's threads spin for each other before they sleep: across the gap between two operations, but not so
+        # long that two busy processes starve each other.
+        "GOMP_SPINCOUNT": "10000",
     }
     # Deprecations inside the libraries are for their authors; here they would fall into the live view.
     warnings.simplefilter("ignore", category=FutureWarning)

@@ -100,6 +100,14 @@ def score(
 
 
 @Step
+def check_baseline(line: Line, data: str) -> None:
+    """Refuse a pack that was changed or belongs to another holdout, before anything has cost time."""
+    pack = chosen_pack(line)
+    if pack is not None:
+        evaluation.verify_pack(pack, suite_of(line, data))
+
+
+@Step
 def evaluate_candidate(line: Line, data: str, plan: str, artifacts: str) -> str:
     """The shipped artifact, asked through the server that would serve it."""
     shipped, length = line.read(Artifacts, artifacts).shipped, line.read(TrainingPlan, plan)

@@ -7,6 +7,7 @@ Prefect's own temporary server shares the terminal's process group, so Ctrl-C en
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import socket
 import subprocess
@@ -22,6 +23,8 @@ from delivery.errors import RetryableError
 from delivery.settings import Workspace
 
 READY_WITHIN_SECONDS = 120.0
+
+_FIRST_NEEDED = ("flows.deliver", "delivery.weights.hf", "delivery.training.machine")
 
 
 @contextlib.contextmanager
@@ -46,8 +49,11 @@ def prefect_api(workspace: Workspace) -> Iterator[None]:
             start_new_session=True,
         )
     try:
-        # Importing Prefect takes seconds, and so does the server's start: they overlap.
+        # The server takes seconds to start, and so do the imports of the stages that come first: they overlap.
         from prefect.settings import PREFECT_API_URL, temporary_settings
+
+        for name in _FIRST_NEEDED:
+            importlib.import_module(name)
 
         url = f"http://127.0.0.1:{port}/api"
         _wait_until_ready(server, url, log)
@@ -75,7 +81,9 @@ def _wait_until_ready(server: subprocess.Popen[bytes], url: str, log: Path) -> N
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:
-    server.terminate()
+    # What it was told is committed; asked politely, its background services take seconds to notice.
+    assert server.stdin is not None
+    server.stdin.close()
     try:
         server.wait(timeout=3)
     except subprocess.TimeoutExpired:

@@ -35,6 +35,8 @@ class TokenStats:
     longest: int
     longest_answer: int
     """Tokens of the longest answer in training and validation: bounds how much any system may generate."""
+    shared_prefix: int = 0
+    """Opening tokens that all training rows share and that training computes once per micro-batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,8 @@ class TrainingRecord:
     effective_training_time: float
     """Share of the wall time of all attempts that went into steps that count (1.0 = nothing lost)."""
     matrix_rate_share: float
-    """4 x parameters x tokens per second, over the matrix rate measured in the same process."""
+    """4 x parameters x computed tokens per second (opening tokens that rows share count once per micro-batch), over the
+    matrix rate measured in the same process."""
     losses: tuple[LossPoint, ...]
 
 

@@ -74,6 +74,7 @@ class HFEndpoint:
         if self._model is None:
             self._tokenizer = weights.load_tokenizer(self._path)
             self._model = weights.load_model(self._path, adapter=self._adapter)
+            self._model.get_output_embeddings().register_forward_pre_hook(_compact)
 
     @property
     def _ends(self) -> torch.Tensor:
@@ -143,6 +144,11 @@ class HFEndpoint:
                 cache.batch_select_indices(keep)
                 ids, mask, positions, active, running = ids[keep], mask[keep], positions[keep], active[keep], running[keep]
         return generated
+
+
+def _compact(_: Any, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor]:
+    """The last positions as a tensor of their own: of a slice, a matrix product would copy the output matrix once per row."""
+    return (inputs[0].contiguous(),)
 
 
 def _batches(prompts: Sequence[_Prompt], size: int) -> Iterator[list[_Prompt]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from delivery.artifacts import Adapter, BaseModel, Machine, OnProgress, Splits, TokenStats, TrainingPlan, no_progress
 from delivery.errors import ClientDataError
+from delivery.training.batches import shared_length
 from delivery.training.plan import make_plan
 
 __all__ = ["count_tokens", "make_plan", "measure_machine", "train"]
@@ -25,6 +26,7 @@ def count_tokens(base: BaseModel, splits: Splits) -> TokenStats:
         ClientDataError: there is no training row.
         ConfigError: the base's chat template does not take the rows' roles.
     """
+    from delivery.training import shared_prefix
     from delivery.weights import hf
 
     if not splits.train:
@@ -41,6 +43,9 @@ def count_tokens(base: BaseModel, splits: Splits) -> TokenStats:
         supervised_tokens=sum(len(row.ids) - row.answer_start for row in train),
         longest=max(len(row.ids) for row in both),
         longest_answer=max(len(row.ids) - row.answer_start for row in both),
+        shared_prefix=shared_length([row.ids for row in train], [row.answer_start for row in train])
+        if shared_prefix.supports(hf.load_config(Path(base.path)))
+        else 0,
     )
 
 

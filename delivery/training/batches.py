@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 MicroBatch = list[int]
 Step = list[MicroBatch]
@@ -12,6 +12,20 @@ Step = list[MicroBatch]
 _POOL = 32
 """Batches' worth of rows that are sorted by length together. Rows of one batch are then of nearly one length, which
 keeps padding under a few per cent, while the pools themselves are drawn anew in every epoch."""
+
+
+_SHORTEST_PREFIX = 16
+"""Tokens: a shorter prefix is not worth products of its own."""
+
+
+def shared_length(rows: Sequence[list[int]], answer_starts: Sequence[int]) -> int:
+    """How many opening tokens all rows share, each keeping one before its answer; 0 where that is too short to matter."""
+    if len(rows) < 2:
+        return 0
+    # What the first and the last in order share, all between them share.
+    pairs = zip(min(rows), max(rows), strict=False)
+    length = min(min(answer_starts) - 1, sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs)))
+    return length if length >= _SHORTEST_PREFIX else 0
 
 
 def schedule(lengths: Sequence[int], *, batch_size: int, micro_batch_tokens: int, steps: int, seed: int) -> list[Step]:

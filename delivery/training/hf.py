@@ -2,8 +2,8 @@
 
 What makes it fast on a CPU, each measured on SmolLM2-135M: the frozen base computes in bfloat16 under autocast while the
 adapter stays in float32 and peft does not copy inputs to float32; only the positions that predict an answer token reach
-the output layer, as a two-dimensional tensor (a batched product would copy the output matrix once per row); short rows
-use plain attention; micro-batches hold rows of nearly one length and stay small enough for the caches.
+the output layer, as a two-dimensional tensor (a batched product would copy the output matrix once per row); opening
+tokens that all rows share are computed once per micro-batch; micro-batches hold rows of nearly one length.
 """
 
 from __future__ import annotations
@@ -26,21 +26,23 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from delivery.artifacts import BaseModel, Example, TrainingPlan
 from delivery.errors import ConfigError, DeliveryInterrupted
-from delivery.training import checkpoints
-from delivery.training.batches import Step, validation_steps
+from delivery.training import checkpoints, shared_prefix
+from delivery.training.batches import Step, micro_batches, schedule, shared_length, validation_steps
 from delivery.training.fused import fuse_updates
 from delivery.training.job import TALLY, Tally
-from delivery.training.plan import PLAIN_ATTENTION_UP_TO
-from delivery.weights.hf import Rendered, load_model, render
+from delivery.training.shared_prefix import Layout
+from delivery.weights.hf import Rendered, load_config, load_model, render
 
-MicroBatch = dict[str, torch.Tensor]
+MicroBatch = dict[str, Any]
 
 
 def attach_adapter(plan: TrainingPlan, base: BaseModel) -> Any:
     """The frozen base with a fresh adapter, drawn from the plan's seed."""
     dtype = torch.bfloat16 if plan.precision == "bf16" else torch.float32
-    plain = plan.machine.device == "cpu" and plan.max_length <= PLAIN_ATTENTION_UP_TO
-    model = load_model(Path(base.path), dtype=dtype, attention="eager" if plain else "sdpa", nf4=plan.method == "qlora")
+    shares = shared_prefix.supports(load_config(Path(base.path)))
+    shared_prefix.register()
+    attention = shared_prefix.NAME if shares else "sdpa"
+    model = load_model(Path(base.path), dtype=dtype, attention=attention, nf4=plan.method == "qlora")
     model.config.use_cache = False
     torch.manual_seed(plan.seed)
     config = LoraConfig(
@@ -75,10 +77,11 @@ def tokenize(tokenizer: Any, examples: Sequence[Example]) -> list[Rendered]:
 
 
 class StepCount(NamedTuple):
-    """What one optimizer step saw: mean loss over its weighted answer tokens, tokens, answer tokens."""
+    """What one optimizer step saw: mean loss over its weighted answer tokens, tokens, those computed, answer tokens."""
 
     loss: float
     tokens: int
+    computed: int
     supervised: int
 
 
@@ -93,10 +96,16 @@ class Run:
 
 
 class Rows(Dataset[dict[str, Any]]):
-    """Optimizer steps over tokenized rows; an item is all of a step's micro-batches and its weighted answer tokens."""
+    """Optimizer steps over tokenized rows; an item is all of a step's micro-batches and its weighted answer tokens.
 
-    def __init__(self, rows: Sequence[Rendered], weights: Sequence[float], *, steps: Sequence[Step], pad: int) -> None:
-        self._rows, self._weights, self._steps, self._pad = rows, weights, steps, pad
+    ``prefix`` opening tokens are the same in every row, and stand once in a micro-batch (see ``shared_prefix``).
+    """
+
+    def __init__(
+        self, rows: Sequence[Rendered], weights: Sequence[float], *, steps: Sequence[Step], pad: int, prefix: int = 0
+    ) -> None:
+        self._rows, self._weights, self._steps = rows, weights, steps
+        self._pad, self._prefix = pad, prefix
 
     def __len__(self) -> int:
         return len(self._steps)
@@ -108,27 +117,61 @@ class Rows(Dataset[dict[str, Any]]):
         return {"micro_batches": batches, "total": max(total, 1e-9)}
 
     def _collate(self, numbers: Sequence[int]) -> MicroBatch:
-        width = max(len(self._rows[n].ids) for n in numbers)
-        ids = torch.full((len(numbers), width), self._pad)
-        mask = torch.zeros_like(ids)
+        prefix, rows = self._prefix, [self._rows[n] for n in numbers]
+        width = max(len(row.ids) for row in rows) - prefix
+        ids = torch.full((len(rows), width), self._pad)
         positions: list[torch.Tensor] = []
-        targets: list[int] = []
-        weights: list[torch.Tensor] = []
-        for line, n in enumerate(numbers):
-            row, start = self._rows[n].ids, self._rows[n].answer_start
-            ids[line, : len(row)] = torch.tensor(row)
-            mask[line, : len(row)] = 1
+        for line, row in enumerate(rows):
+            ids[line, : len(row.ids) - prefix] = torch.tensor(row.ids[prefix:])
             # The position before a token predicts it.
-            positions.append(torch.arange(start - 1, len(row) - 1) + line * width)
-            targets += row[start:]
-            weights.append(torch.full((len(row) - start,), float(self._weights[n])))
+            positions.append(torch.arange(row.answer_start - 1, len(row.ids) - 1) + line * width)
+        shared = torch.tensor(rows[0].ids[:prefix], dtype=torch.long)
+        tokens = sum(len(row.ids) for row in rows)
         return {
-            "input_ids": ids,
-            "attention_mask": mask,
+            "input_ids": torch.cat([shared, ids.flatten()])[None],
+            "position_ids": torch.cat([torch.arange(prefix), torch.arange(prefix, prefix + width).repeat(len(rows))])[None],
+            "layout": Layout(prefix, len(rows), width),
             "positions": torch.cat(positions),
-            "targets": torch.tensor(targets),
-            "weights": torch.cat(weights),
+            "targets": torch.tensor([token for row in rows for token in row.ids[row.answer_start :]]),
+            "weights": torch.cat(
+                [
+                    torch.full((len(row.ids) - row.answer_start,), float(self._weights[n]))
+                    for n, row in zip(numbers, rows, strict=True)
+                ]
+            ),
+            "tokens": tokens,
+            "computed": tokens - prefix * (len(rows) - 1),
         }
+
+
+def training_rows(model: Any, rows: Sequence[Rendered], weights: Sequence[float], *, plan: TrainingPlan, pad: int) -> Rows:
+    """The plan's steps over its training rows."""
+    prefix = _prefix_of(model, rows)
+    steps = schedule(
+        [len(row.ids) - prefix for row in rows],
+        batch_size=plan.batch_size,
+        micro_batch_tokens=plan.micro_batch_tokens - prefix,
+        steps=plan.steps,
+        seed=plan.seed,
+    )
+    return Rows(rows, weights, steps=steps, pad=pad, prefix=prefix)
+
+
+def validation_rows(model: Any, rows: Sequence[Rendered], weights: Sequence[float], *, plan: TrainingPlan, pad: int) -> Rows:
+    """All rows as one step, for their loss."""
+    prefix = _prefix_of(model, rows)
+    groups = micro_batches([len(row.ids) - prefix for row in rows], range(len(rows)), plan.micro_batch_tokens - prefix)
+    return Rows(rows, weights, steps=[groups], pad=pad, prefix=prefix)
+
+
+def _prefix_of(model: Any, rows: Sequence[Rendered]) -> int:
+    if not _shares(model):
+        return 0
+    return shared_length([row.ids for row in rows], [row.answer_start for row in rows])
+
+
+def _shares(model: Any) -> bool:
+    return bool(model.config._attn_implementation == shared_prefix.NAME)
 
 
 class AnswerLoss:
@@ -140,6 +183,7 @@ class AnswerLoss:
             raise ConfigError("base_model: this architecture has no output layer to learn answers through; use another base")
         head.register_forward_pre_hook(self._keep_answers)
         self._model = model
+        self._shared = _shares(model)
         self._bf16 = precision == "bf16"
         self._positions = torch.empty(0, dtype=torch.long)
 
@@ -149,10 +193,15 @@ class AnswerLoss:
     def __call__(self, batch: MicroBatch) -> torch.Tensor:
         """A scalar with gradient; ``batch`` is one that ``Rows`` made."""
         self._positions = batch["positions"]
-        device = batch["input_ids"].device.type
+        ids, layout = batch["input_ids"], batch["layout"]
+        inputs: dict[str, Any] = (
+            {"input_ids": ids.view(layout.rows, layout.width)}
+            if not self._shared
+            else {"input_ids": ids, "position_ids": batch["position_ids"], "layout": layout}
+        )
         # Autocast already gives the adapter bfloat16 inputs; peft would copy each to float32 and back.
-        with disable_input_dtype_casting(self._model, self._bf16), torch.autocast(device, torch.bfloat16, self._bf16):
-            logits = self._model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False).logits
+        with disable_input_dtype_casting(self._model, self._bf16), torch.autocast(ids.device.type, torch.bfloat16, self._bf16):
+            logits = self._model(**inputs, use_cache=False).logits
         losses = torch.nn.functional.cross_entropy(logits.float(), batch["targets"], reduction="none")
         return torch.dot(losses, batch["weights"])
 
@@ -172,7 +221,7 @@ class StepTrainer(Trainer):
         self.tally = run.tally
         self._plan, self._validation, self._run = plan, validation, run
         self._answer_loss = AnswerLoss(model, precision=plan.precision)
-        self._step = StepCount(0.0, 0, 0)
+        self._step = StepCount(0.0, 0, 0, 0)
         self._validate_at = frozenset(validation_steps(plan.steps))
 
     def get_train_dataloader(self) -> DataLoader[dict[str, Any]]:
@@ -183,15 +232,16 @@ class StepTrainer(Trainer):
         """Gradients of one whole step: the mean loss over its weighted answer tokens."""
         model.train()
         loss = torch.zeros((), device=self.args.device)
-        tokens = supervised = 0
+        tokens = computed = supervised = 0
         for batch in inputs["micro_batches"]:
             self._leave_if_asked()
             part = self._answer_loss(self._prepare_inputs(batch)) / inputs["total"]
             self.accelerator.backward(part)
             loss += part.detach()
-            tokens += int(batch["attention_mask"].sum())
+            tokens += batch["tokens"]
+            computed += batch["computed"]
             supervised += len(batch["targets"])
-        self._step = StepCount(loss.item(), tokens, supervised)
+        self._step = StepCount(loss.item(), tokens, computed, supervised)
         if not math.isfinite(self._step.loss):
             raise ConfigError(
                 f"training: the loss is no longer finite at step {self.state.global_step + 1}; "
@@ -203,6 +253,7 @@ class StepTrainer(Trainer):
         """Add the step that has just ended, and took this long, to the tally; a step that was left does not count."""
         self.tally.seconds += seconds
         self.tally.tokens += self._step.tokens
+        self.tally.computed_tokens += self._step.computed
         self.tally.supervised_tokens += self._step.supervised
         self.tally.losses.append(self._step.loss)
         self._run.watch(self.tally)

@@ -169,6 +169,7 @@ class Tally:
 
     seconds: float
     tokens: int
+    computed_tokens: int
     supervised_tokens: int
     losses: list[float]
     validation: dict[str, float]
@@ -177,7 +178,7 @@ class Tally:
     @classmethod
     def empty(cls) -> Tally:
         """Nothing has been done."""
-        return cls(seconds=0.0, tokens=0, supervised_tokens=0, losses=[], validation={})
+        return cls(seconds=0.0, tokens=0, computed_tokens=0, supervised_tokens=0, losses=[], validation={})
 
     @classmethod
     def read(cls, path: Path) -> Tally:

@@ -86,7 +86,7 @@ def make_plan(training: Training, *, base: BaseModel, stats: TokenStats, machine
     recipe = _recipe(training, base, stats)
     precision: Literal["bf16", "fp32"] = "bf16" if machine.bf16 else "fp32"
     fit = _fit(training, base, stats, machine=machine, recipe=recipe)
-    length = _length(training, base, stats, machine=machine, recipe=recipe, method=fit.method)
+    length = _length(training, base, stats, machine=machine, recipe=recipe, fit=fit)
     per_epoch = ceil(stats.rows / recipe.batch_size)
     return TrainingPlan(
         method=fit.method,
@@ -110,6 +110,7 @@ def make_plan(training: Training, *, base: BaseModel, stats: TokenStats, machine
         why=(
             fit.why,
             *recipe.why,
+            *_sharing(stats, fit, recipe),
             f"Micro-batches of up to {fit.micro_batch_tokens} tokens: fast on {machine.device}, and they take the longest row.",
             f"Computing in {precision}: {'this machine multiplies it natively' if machine.bf16 else 'no native bf16 here'}.",
             *length.why,
@@ -162,7 +163,7 @@ def _fit(training: Training, base: BaseModel, stats: TokenStats, *, machine: Mac
     least = 0
     for method in methods:
         for size in sizes:
-            tokens = min(size, recipe.batch_size * stats.longest)
+            tokens = min(size, stats.shared_prefix + recipe.batch_size * (stats.longest - stats.shared_prefix))
             width = 2 if machine.bf16 else 4
             least = peak_bytes(base.parameters, method, rank=recipe.rank, width=width, micro_batch_tokens=tokens, stats=stats)
             if least > usable:
@@ -177,6 +178,26 @@ def _fit(training: Training, base: BaseModel, stats: TokenStats, *, machine: Mac
         f"training: {methods[-1]} of {base.name} needs at least {least / 2**30:.1f} GiB for rows of {stats.longest} tokens, "
         f"this machine has {has}; {other}choose a smaller base_model"
     )
+
+
+def _sharing(stats: TokenStats, fit: _Fit, recipe: _Recipe) -> list[str]:
+    if not stats.shared_prefix:
+        return []
+    saved = 1.0 - _computed_per_row(stats, fit, recipe) / (stats.tokens / stats.rows)
+    return [
+        f"All rows open with the same {stats.shared_prefix} tokens: computed once per micro-batch, with the same gradients, "
+        f"which saves {saved:.0%} of the work."
+    ]
+
+
+def _computed_per_row(stats: TokenStats, fit: _Fit, recipe: _Recipe) -> float:
+    at_once = min(float(recipe.batch_size), rows_at_once(stats, fit.micro_batch_tokens))
+    return stats.tokens / stats.rows - stats.shared_prefix * (1.0 - 1.0 / at_once)
+
+
+def rows_at_once(stats: TokenStats, micro_batch_tokens: int) -> float:
+    """How many rows of the mean length a micro-batch holds beside the tokens that they share."""
+    return max(1.0, (micro_batch_tokens - stats.shared_prefix) / (stats.tokens / stats.rows - stats.shared_prefix))
 
 
 def adapter_parameters(parameters: int, rank: int) -> float:
@@ -198,16 +219,16 @@ def peak_bytes(parameters: int, method: str, *, rank: int, width: int, micro_bat
     # Plain attention keeps a matrix of scores per head, so a token costs more in a longer row.
     scores = 0.1 * stats.longest if stats.longest <= PLAIN_ATTENTION_UP_TO else 0.0
     activations = (50.0 + scores) * width * sqrt(parameters) * micro_batch_tokens
-    answers = micro_batch_tokens * stats.supervised_tokens / stats.tokens
+    answers = rows_at_once(stats, micro_batch_tokens) * stats.supervised_tokens / stats.rows
     logits = answers * _VOCABULARY * (2 * width + 8)
     return int(_PROCESS_BYTES + weights + adapter + activations + logits)
 
 
-def _length(
-    training: Training, base: BaseModel, stats: TokenStats, *, machine: Machine, recipe: _Recipe, method: str
-) -> _Length:
-    rate = _EXPECTED_SHARE.get(machine.device, 0.35) * machine.matrix_flops / (_QLORA_SLOWDOWN if method == "qlora" else 1.0)
-    row_seconds = 4.0 * base.parameters * stats.tokens / stats.rows / rate
+def _length(training: Training, base: BaseModel, stats: TokenStats, *, machine: Machine, recipe: _Recipe, fit: _Fit) -> _Length:
+    rate = (
+        _EXPECTED_SHARE.get(machine.device, 0.35) * machine.matrix_flops / (_QLORA_SLOWDOWN if fit.method == "qlora" else 1.0)
+    )
+    row_seconds = 4.0 * base.parameters * _computed_per_row(stats, fit, recipe) / rate
     per_epoch = ceil(stats.rows / recipe.batch_size)
     step_seconds = row_seconds * stats.rows / per_epoch
     asked = max(1, round(recipe.epochs * per_epoch))

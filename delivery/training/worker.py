@@ -27,7 +27,7 @@ from filelock import FileLock, Timeout
 from delivery.artifacts import LossPoint, TrainingRecord, from_json
 from delivery.errors import ConfigError, DeliveryError, DeliveryInterrupted
 from delivery.training import checkpoints, hf, machine
-from delivery.training.batches import micro_batches, schedule, validation_rows
+from delivery.training.batches import validation_rows
 from delivery.training.job import TALLY, Attempts, Job, Tally, Workdir
 from delivery.weights.hf import load_tokenizer
 
@@ -73,23 +73,15 @@ class Worker:
         plan, job = self._job.plan, self._job
         tokenizer = load_tokenizer(Path(job.base.path))
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-        rows = hf.tokenize(tokenizer, job.train)
-        lengths = [len(row.ids) for row in rows]
-        steps = schedule(
-            lengths,
-            batch_size=plan.batch_size,
-            micro_batch_tokens=plan.micro_batch_tokens,
-            steps=plan.steps,
-            seed=plan.seed,
-        )
         seen = job.validation[: validation_rows(plan.steps, plan.batch_size)]
-        held = hf.tokenize(tokenizer, seen)
-        groups = micro_batches([len(row.ids) for row in held], range(len(held)), plan.micro_batch_tokens)
+        train, held = (
+            (hf.tokenize(tokenizer, examples), [example.weight for example in examples]) for examples in (job.train, seen)
+        )
         return hf.StepTrainer(
             model,
             plan,
-            steps=hf.Rows(rows, [e.weight for e in job.train], steps=steps, pad=pad),
-            validation=hf.Rows(held, [e.weight for e in seen], steps=[groups], pad=pad) if held else None,
+            steps=hf.training_rows(model, *train, plan=plan, pad=pad),
+            validation=hf.validation_rows(model, *held, plan=plan, pad=pad) if seen else None,
             run=hf.Run(folder=self._workdir.checkpoints, tally=Tally.empty(), watch=self._tell, stop=self._stop),
         )
 
@@ -141,7 +133,7 @@ class Worker:
             peak_memory_bytes=tally.peak_bytes,
             device=plan.machine.device,
             effective_training_time=min(1.0, tally.seconds / sum(self._attempts.seconds)),
-            matrix_rate_share=4.0 * self._job.base.parameters * tally.tokens / tally.seconds / rate,
+            matrix_rate_share=4.0 * self._job.base.parameters * tally.computed_tokens / tally.seconds / rate,
             losses=loss_points(tally),
         )
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from jinja2 import TemplateError
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GenerationConfig, GgufConfig
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GenerationConfig, GgufConfig
 from transformers.utils import logging as transformers_logging
 
 from delivery.artifacts import BaseModel, Example, Message
@@ -76,6 +76,18 @@ def native_dtype() -> torch.dtype:
     if torch.cuda.is_available():
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else torch.float32
+
+
+def load_config(path: Path) -> Any:
+    """The configuration of a model folder, without its weights.
+
+    Raises:
+        ConfigError: the folder cannot be read as a model.
+    """
+    try:
+        return AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(f"{path}: cannot be loaded as a causal language model ({_first_line(error)})") from error
 
 
 def load_model(

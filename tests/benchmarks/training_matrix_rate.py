@@ -2,7 +2,7 @@
 
 Trains SmolLM2-135M on rows of about 192 tokens through the real trainer. After every optimizer step the rate of a
 2048-cubed product in the same precision is measured in the same process. Medians over the steps; training is counted as
-4 x parameters x real tokens (padding excluded) per second. The last line is one JSON document.
+4 x parameters x computed tokens (padding excluded) per second. The last line is one JSON document.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from delivery.artifacts import BaseModel, Example, Message, Splits
 from delivery.client_config import Training
 from delivery.settings import get_settings
 from delivery.training import count_tokens, hf, machine, make_plan
-from delivery.training.batches import schedule
 from delivery.training.job import Tally
 from delivery.weights import resolve
 from delivery.weights.hf import load_tokenizer, native_dtype
@@ -55,13 +54,9 @@ def measure(base: BaseModel, steps: int) -> dict[str, float]:
     plan = replace(plan, steps=steps + 2, checkpoint_every=10**6)
     torch.set_num_threads(here.threads)
     tokenizer = load_tokenizer(Path(base.path))
-    rendered = hf.tokenize(tokenizer, examples)
-    planned = schedule(
-        [len(row.ids) for row in rendered],
-        batch_size=plan.batch_size,
-        micro_batch_tokens=plan.micro_batch_tokens,
-        steps=plan.steps,
-        seed=plan.seed,
+    model = hf.attach_adapter(plan, base)
+    data = hf.training_rows(
+        model, hf.tokenize(tokenizer, examples), [1.0] * len(examples), plan=plan, pad=tokenizer.eos_token_id
     )
     training: list[float] = []
     matrix: list[float] = []
@@ -69,15 +64,16 @@ def measure(base: BaseModel, steps: int) -> dict[str, float]:
 
     def watch(tally: Tally) -> None:
         nonlocal before
-        training.append(4.0 * base.parameters * (tally.tokens - before.tokens) / (tally.seconds - before.seconds))
+        training.append(
+            4.0 * base.parameters * (tally.computed_tokens - before.computed_tokens) / (tally.seconds - before.seconds)
+        )
         before = replace(tally)
         matrix.append(machine.matrix_rate(native_dtype(), device=here.device, seconds=0.4))
         sys.stderr.write(f"step {len(training)}: {training[-1] / 1e9:.0f} of {matrix[-1] / 1e9:.0f} GFLOP/s\n")
 
     with tempfile.TemporaryDirectory() as folder:
-        data = hf.Rows(rendered, [1.0] * len(rendered), steps=planned, pad=tokenizer.eos_token_id)
         run = hf.Run(folder=Path(folder), tally=Tally.empty(), watch=watch, stop=threading.Event())
-        hf.StepTrainer(hf.attach_adapter(plan, base), plan, steps=data, validation=None, run=run).train()
+        hf.StepTrainer(model, plan, steps=data, validation=None, run=run).train()
     reached, rate = statistics.median(training[2:]), statistics.median(matrix[2:])
     return {
         "matrix_gflops": round(rate / 1e9, 1),

@@ -11,9 +11,9 @@ import torch
 
 from delivery.artifacts import BaseModel, Splits, TrainingPlan
 from delivery.errors import ConfigError
-from delivery.training import checkpoints, hf
-from delivery.training.batches import micro_batches, schedule
-from delivery.training.job import Tally
+from delivery.training import checkpoints, hf, shared_prefix
+from delivery.training.batches import micro_batches
+from delivery.training.job import TALLY, Tally
 from delivery.weights.hf import load_model, load_tokenizer
 
 
@@ -38,25 +38,21 @@ def step_rows(base: BaseModel, splits: Splits, groups: list[list[int]], weights:
 def trainer_for(base: BaseModel, plan: TrainingPlan, splits: Splits, folder: Path) -> hf.StepTrainer:
     tokenizer = load_tokenizer(Path(base.path))
     rows = hf.tokenize(tokenizer, splits.train)
-    steps = schedule(
-        [len(row.ids) for row in rows],
-        batch_size=plan.batch_size,
-        micro_batch_tokens=plan.micro_batch_tokens,
-        steps=plan.steps,
-        seed=plan.seed,
-    )
-    data = hf.Rows(rows, [1.0] * len(rows), steps=steps, pad=tokenizer.pad_token_id)
+    model = hf.attach_adapter(plan, base)
+    data = hf.training_rows(model, rows, [1.0] * len(rows), plan=plan, pad=tokenizer.pad_token_id)
     run = hf.Run(folder=folder, tally=Tally.empty(), watch=lambda _: None, stop=threading.Event())
-    return hf.StepTrainer(hf.attach_adapter(plan, base), plan, steps=data, validation=None, run=run)
+    return hf.StepTrainer(model, plan, steps=data, validation=None, run=run)
 
 
-@pytest.mark.parametrize("attention", ["eager", "sdpa"])
-def test_padded_micro_batches_give_the_plain_loss(tiny: BaseModel, plan: TrainingPlan, splits: Splits, attention: str) -> None:
+@pytest.mark.parametrize("supported", [True, False])
+def test_padded_micro_batches_give_the_plain_loss(
+    tiny: BaseModel, plan: TrainingPlan, splits: Splits, supported: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     expected = plain_losses(tiny, plan, splits)
     # A fresh adapter changes nothing, so the base's own losses are the reference.
-    long = replace(plan, max_length=plan.max_length if attention == "eager" else 4096)
-    model = hf.attach_adapter(long, tiny)
-    assert model.config._attn_implementation == attention
+    monkeypatch.setattr(shared_prefix, "supports", lambda _: supported)
+    model = hf.attach_adapter(plan, tiny)
+    assert model.config._attn_implementation == (shared_prefix.NAME if supported else "sdpa")
     loss = hf.AnswerLoss(model, precision="fp32")
     groups = [[0, 3, 10, 13], [1, 2], [7]]
     for group, batch in zip(groups, step_rows(tiny, splits, groups)[0]["micro_batches"], strict=True):
@@ -139,3 +135,38 @@ def test_newest_whole_checkpoint_is_found(tmp_path: Path) -> None:
 def test_micro_batches_of_validation_hold_every_row() -> None:
     groups = micro_batches([5, 9, 3], range(3), 12)
     assert sorted(row for group in groups for row in group) == [0, 1, 2]
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_killed_after_any_step_it_ends_with_the_same_weights(
+    tiny: BaseModel, plan: TrainingPlan, splits: Splits, tmp_path: Path, precision: str
+) -> None:
+    short = replace(plan, steps=11, warmup_steps=2, checkpoint_every=3, precision=precision)
+
+    def run(folder: Path, kill_after: int | None) -> dict[str, bytes] | None:
+        trainer = trainer_for(tiny, short, splits, folder)
+
+        def watch(tally: Tally) -> None:
+            if len(tally.losses) == kill_after:
+                raise Killed
+
+        trainer._run = replace(trainer._run, watch=watch)
+        left = checkpoints.newest(folder)
+        if left is not None:
+            trainer.resume_tally(Tally.read(left / TALLY))
+        try:
+            trainer.train(resume_from_checkpoint=None if left is None else str(left))
+        except Killed:
+            return None
+        assert len(trainer.tally.losses) == short.steps
+        return {n: p.detach().numpy().tobytes() for n, p in trainer.model.named_parameters() if p.requires_grad}
+
+    undisturbed = run(tmp_path / "whole", None)
+    for step in range(1, short.steps + 1):
+        folder = tmp_path / str(step)
+        assert run(folder, step) is None
+        assert run(folder, None) == undisturbed, f"killed after step {step}"
