@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from delivery.artifacts import Answer
 from delivery.evaluation.endpoint import OnAnswer, Request
@@ -22,6 +23,8 @@ from delivery.weights import hf as weights
 
 BATCH = 32
 _LEAVE_SHARE = 0.25
+_ROOM = 64
+"""Tokens that a grown cache has room for."""
 
 
 class _Prompt(NamedTuple):
@@ -82,6 +85,11 @@ class HFEndpoint:
         ends = configured if isinstance(configured, list) else [configured]
         return torch.tensor(sorted({self._tokenizer.eos_token_id, *(e for e in ends if e is not None)}))
 
+    def _new_cache(self) -> DynamicCache:
+        cache = DynamicCache(config=self._model.config)
+        cache.layers = [_Growing() if type(layer) is DynamicLayer else layer for layer in cache.layers]
+        return cache
+
     @torch.inference_mode()
     def _shared_prefix(self, prompts: Sequence[_Prompt]) -> _Prefix:
         if len(prompts) < 2:
@@ -91,7 +99,7 @@ class HFEndpoint:
         length = min(shortest - 1, sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))))
         if length == 0:
             return _Prefix(0, None)
-        cache = DynamicCache(config=self._model.config)
+        cache = self._new_cache()
         ids = torch.tensor([first[:length]], device=self._model.device)
         self._model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
         return _Prefix(length, cache)
@@ -117,7 +125,7 @@ class HFEndpoint:
             mask[index, prefix.length : prefix.length + width - len(row)] = 0
         ids, mask, ends = ids.to(device), mask.to(device), self._ends.to(device)
         positions = (mask.cumsum(1) - 1).clamp(min=0)[:, prefix.length :]
-        cache = copy.deepcopy(prefix.cache) if prefix.cache is not None else DynamicCache(config=self._model.config)
+        cache = copy.deepcopy(prefix.cache) if prefix.cache is not None else self._new_cache()
         cache.batch_repeat_interleave(len(rows))
         generated: list[list[int]] = [[] for _ in rows]
         active = torch.arange(len(rows), device=device)
@@ -144,6 +152,36 @@ class HFEndpoint:
                 cache.batch_select_indices(keep)
                 ids, mask, positions, active, running = ids[keep], mask[keep], positions[keep], active[keep], running[keep]
         return generated
+
+
+class _Growing(DynamicLayer):
+    """Keys and values with room behind them: a token costs its own bytes and not a copy of all before it."""
+
+    keys: torch.Tensor
+    values: torch.Tensor
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        self.keys, self.values = _appended(self.keys, key_states), _appended(self.values, value_states)
+        return self.keys, self.values
+
+
+def _appended(held: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+    """``new`` behind ``held`` along the tokens (batch, heads, tokens, d), in held's own storage where that has room."""
+    batch, heads, count, dim = new.shape
+    length = held.shape[-2] if held.numel() else 0
+    # A tensor that was selected, repeated or is new has no room: its heads lie next to each other.
+    if not length or held.stride(1) < (length + count) * dim:
+        roomy = new.new_empty(batch, heads, length + count + _ROOM, dim)
+        if length:
+            roomy[:, :, :length] = held
+        held = roomy
+    whole = held.as_strided((batch, heads, length + count, dim), held.stride(), held.storage_offset())
+    whole[:, :, length:] = new
+    return whole
 
 
 def _compact(_: Any, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
+from functools import cache
 from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import gguf as gguf_library
 import torch
 from jinja2 import TemplateError
 from peft import PeftModel
@@ -162,7 +164,7 @@ def merge(base: BaseModel, adapter: Path, out: Path) -> Path:
 def convert_gguf(gguf: Path, out: Path) -> None:
     """A GGUF file, dequantized, as a plain folder of bf16 safetensors with tokenizer, chat template and end token."""
     # The reader draws a progress bar of its own, whatever the library's setting.
-    with _quiet(), redirect_stderr(StringIO()):
+    with _quiet(), _read_once(), redirect_stderr(StringIO()):
         loaded = AutoModelForCausalLM.from_pretrained(
             gguf.parent,
             gguf_file=gguf.name,
@@ -181,6 +183,19 @@ def convert_gguf(gguf: Path, out: Path) -> None:
         bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
     )
     _save(plain, tokenizer, out)
+
+
+@contextmanager
+def _read_once() -> Iterator[None]:
+    """transformers reads a GGUF file anew for configuration, tokenizer and weights, and the table of names per tensor."""
+    kept = {name: getattr(gguf_library, name) for name in ("GGUFReader", "get_tensor_name_map")}
+    try:
+        for name, make in kept.items():
+            setattr(gguf_library, name, cache(make))
+        yield
+    finally:
+        for name, make in kept.items():
+            setattr(gguf_library, name, make)
 
 
 def _save(model: Any, tokenizer: Any, out: Path) -> None:
