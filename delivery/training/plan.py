@@ -20,7 +20,7 @@ from delivery.training.batches import validation_rows, validation_steps
 START_SECONDS = 15.0
 """Starting the process, importing and loading: paid once per attempt."""
 
-_EXPECTED_SHARE = {"cpu": 0.55, "cuda": 0.35}
+_EXPECTED_SHARE = {"cpu": 0.45, "cuda": 0.35}
 """Share of the machine's matrix rate that training reaches, counted as 4 x parameters x tokens per second."""
 _QLORA_SLOWDOWN = 1.2
 """Dequantizing the base weights in every forward and backward pass: 1.05 on a CPU, more on an accelerator."""

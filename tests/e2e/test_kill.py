@@ -67,12 +67,12 @@ def kill_at(workspace: Path, reached: Reached, *args: str) -> None:
             time.sleep(0.02)
     finally:
         with suppress(psutil.NoSuchProcess):
-            tree = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
+            # The root first: it must not see its children die.
+            tree = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
             for one in tree:
                 with suppress(psutil.NoSuchProcess):
                     one.kill()
-            psutil.wait_procs(tree, timeout=30)
-    assert process.wait() == -9
+            assert not psutil.wait_procs(tree, timeout=30)[1]
 
 
 def made(workspace: Path) -> dict[str, Any]:

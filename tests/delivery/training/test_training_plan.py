@@ -57,7 +57,7 @@ def test_max_minutes_bounds_the_steps(stats: TokenStats, minutes: float) -> None
     else:
         assert bound.steps == min(free.steps, 10) or bound.predicted_seconds <= minutes * 60 + 0.1
     # The bound is used, not merely kept.
-    per_step = 4 * BASE.parameters * stats.tokens / ceil(stats.rows / bound.batch_size) / (0.55 * MACHINE.matrix_flops)
+    per_step = 4 * BASE.parameters * stats.tokens / ceil(stats.rows / bound.batch_size) / (0.45 * MACHINE.matrix_flops)
     validation = 1.5 * per_step / bound.batch_size
     assert bound.steps == free.steps or bound.predicted_seconds > minutes * 60 - 2 * (per_step + validation) - 1
 
