@@ -48,6 +48,7 @@ def preview(workspace: Workspace, config: ClientConfig) -> dict[str, Any]:
     base = steps.fetch_base_model.on(line)
     data = steps.load_data.on(line)
     report = line.read(DataReport, steps.check_data.on(line, data, base))
+    steps.refuse_unusable(report, config.client)
     evidence.check_baseline.on(line, data)
     plan = line.read(TrainingPlan, steps.plan_training.on(line, data, base))
     hourly = costs.load_price_book().hourly_usd(config.cost.hardware)

@@ -114,10 +114,15 @@ def check_data(line: Line, data: str, base: str) -> str:
     findings = line.read(DataReport, reference)
     if line.recorder is not None:
         line.recorder.repository.record_dataset(findings)
-        for check in findings.checks:
-            if check.status == "refuse":
-                raise ClientDataError(f"{line.config.client}: {check.name}: {check.detail} {check.remedy}".rstrip())
+        refuse_unusable(findings, line.config.client)
     return reference
+
+
+def refuse_unusable(findings: DataReport, client: str) -> None:
+    """Raise ClientDataError where the client has to act first."""
+    for check in findings.checks:
+        if check.status == "refuse":
+            raise ClientDataError(f"{client}: {check.name}: {check.detail} {check.remedy}".rstrip())
 
 
 @Step

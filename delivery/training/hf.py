@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -310,10 +311,14 @@ class StepTrainer(Trainer):
         self.args.output_dir = str(partial)
         try:
             super()._save_checkpoint(model, trial)
+            self.tally.write(partial / name / TALLY)
+            checkpoints.commit(partial / name, self._run.folder / name)
+        except BaseException:
+            # On a full disk, half a checkpoint would take the room that the next attempt needs.
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
         finally:
             self.args.output_dir = str(self._run.folder)
-        self.tally.write(partial / name / TALLY)
-        checkpoints.commit(partial / name, self._run.folder / name)
 
 
 class _Pace(TrainerCallback):

@@ -7,6 +7,7 @@ parent is gone, and goes on from the newest whole checkpoint when it is started 
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import math
 import os
@@ -23,6 +24,7 @@ from typing import IO, Any
 import psutil
 import torch
 from filelock import FileLock, Timeout
+from safetensors import SafetensorError
 
 from delivery.artifacts import LossPoint, TrainingRecord, from_json
 from delivery.errors import ConfigError, DeliveryError, DeliveryInterrupted
@@ -177,6 +179,15 @@ def _follow_parent(parent: int, stop: threading.Event) -> None:
     threading.Thread(target=look, daemon=True).start()
 
 
+def _reason_of_disk(error: Exception) -> str | None:
+    """What kept a file from being written, if that is what happened: torch and safetensors have errors of their own."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    full = os.strerror(errno.ENOSPC)
+    said = str(error)
+    return full if full in said or f"os error {errno.ENOSPC}" in said or "PytorchStreamWriter" in said else None
+
+
 def main(arguments: list[str]) -> int:
     """Run one attempt; 0 when the job is finished."""
     path, parent = Path(arguments[0]), int(arguments[1])
@@ -205,8 +216,11 @@ def main(arguments: list[str]) -> int:
             out, {"error": "ConfigError", "message": "training: the accelerator's memory is full; set training.method qlora"}
         )
         return 1
-    except OSError as error:
-        message = f"{error.filename or workdir.root}: {error.strerror or error}; free space, then 'delivery resume' goes on"
+    except (OSError, RuntimeError, SafetensorError) as error:
+        reason = _reason_of_disk(error)
+        if reason is None:
+            raise
+        message = f"{workdir.root}: {reason}; free space, then 'delivery resume' goes on"
         write_line(out, {"error": "DeliveryError", "message": message})
         return 1
     return 0

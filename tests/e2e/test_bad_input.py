@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from delivery import dataset
 from delivery.artifacts import BaseModel
+from delivery.client_config import load_client
 from delivery.weights.catalog import CATALOG
-from tests.e2e.processes import delivery, make_client, rows
+from tests.e2e.processes import delivery, make_client
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -24,7 +26,7 @@ def refused(done: subprocess.CompletedProcess[str], code: int) -> str:
     """The one line that a command says on a wrong input."""
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
-    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("delivery: ")]
     return line
 
 
@@ -67,7 +69,7 @@ def test_rows_that_cannot_be_used(tmp_path: Path, smollm2: BaseModel, spoil: Cal
     make_client(tmp_path)
     path = tmp_path / "clients" / "acme" / "data" / "labeled.jsonl"
     path.write_text("".join(line + "\n" for line in spoil(path.read_text().splitlines())))
-    assert said in refused(delivery(tmp_path, "data", "check", "acme"), 3)
+    assert said in refused(delivery(tmp_path, "plan", "acme"), 3)
     assert not unfinished(tmp_path)
 
 
@@ -99,7 +101,9 @@ def test_a_client_that_cannot_be_read(tmp_path: Path, text: str | None, said: st
 def test_a_pack_that_was_changed_is_refused_before_training(tmp_path: Path, smollm2: BaseModel) -> None:
     make_client(tmp_path)
     answers = tmp_path / "answers.jsonl"
-    answers.write_text("".join(json.dumps({"id": row["id"], "output": row["label"]}) + "\n" for row in rows()))
+    client = load_client(tmp_path / "clients", "acme")
+    holdout = dataset.split(dataset.load(client.data_paths(), use_case=client.use_case), client.data.splits).test
+    answers.write_text("".join(json.dumps({"id": row.id, "output": row.answer}) + "\n" for row in holdout))
     imported = ["baseline", "import", "acme", "answers.jsonl", "--model", "gpt-4", "--recorded-on", "2026-01-05"]
     assert delivery(tmp_path, *imported).returncode == 0
     (recorded,) = (tmp_path / "clients" / "acme" / "baselines").rglob("*outputs*.jsonl")
@@ -160,8 +164,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-def test_a_full_disk_is_said_and_the_delivery_goes_on_elsewhere(small_disk: Path, smollm2: BaseModel) -> None:
+def test_a_full_disk_is_said(small_disk: Path, smollm2: BaseModel) -> None:
     make_client(small_disk)
     done = delivery(small_disk, "run", "acme")
-    assert "free" in refused(done, 1) or "space" in refused(done, 1)
+    assert "No space left on device" in refused(done, 1)
     assert not unfinished(small_disk)
