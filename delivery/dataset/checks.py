@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from pathlib import PurePath
 from typing import NamedTuple
 
 from delivery.artifacts import Check, DataReport, Example, LabeledDataset, Splits
@@ -154,4 +155,6 @@ class Pair(NamedTuple):
 
 
 def _place(example: Example) -> str:
-    return f"{example.source}:{example.line} (id {example.id})" if example.source else f"id {example.id}"
+    # Findings go into reports for people elsewhere, to whom folders of this machine say nothing.
+    file = PurePath(example.source).name
+    return f"{file}:{example.line} (id {example.id})" if file else f"id {example.id}"
