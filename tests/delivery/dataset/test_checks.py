@@ -87,7 +87,7 @@ def test_too_long_refuses_and_names_the_first(write: Write, triage: UseCase) -> 
     result = report(path, triage, tokens=tokens, context=6)
     found = named(result, "too_long")
     assert (found.status, found.count, result.refused) == ("refuse", 20, True)
-    assert f"first {path.name}:11 " in found.detail
+    assert f"first {Path(path).name}:11 " in found.detail
     assert "not measured" in named(report(path, triage), "too_long").detail
 
 
