@@ -76,10 +76,11 @@ def test_exact_on_the_real_model(smollm2: BaseModel, plan: TrainingPlan) -> None
     system = "Read the message of a customer and answer with one label and nothing else: claim, question, praise, complaint."
     messages = [(Message("system", system), Message("user", text)) for text in texts]
     rows = hf.tokenize(tokenizer, [Example(id=str(n), messages=m, answer="question") for n, m in enumerate(messages)])
-    model = hf.attach_adapter(replace(plan, precision="fp32"), smollm2)
+    # In float32 the real model's gradients differ by 1.5e-4 between any two ways to batch the same rows, prefix or none.
+    model = hf.attach_adapter(replace(plan, precision="fp32"), smollm2).double()
     loss, gradients = compare(model, rows, [[0, 1, 2, 3]], tokenizer.pad_token_id or tokenizer.eos_token_id)
-    assert loss < 3e-6
-    assert gradients < 5e-6
+    assert loss < 1e-6
+    assert gradients < 2e-6
 
 
 def test_the_shared_length_leaves_every_row_a_token_of_its_own() -> None:
