@@ -220,7 +220,8 @@ def main(arguments: list[str]) -> int:
         reason = _reason_of_disk(error)
         if reason is None:
             raise
-        message = f"{workdir.root}: {reason}; free space, then 'delivery resume' goes on"
+        place = getattr(error, "filename", None) or workdir.root
+        message = f"{place}: {reason}; free space, then 'delivery resume' goes on"
         write_line(out, {"error": "DeliveryError", "message": message})
         return 1
     return 0

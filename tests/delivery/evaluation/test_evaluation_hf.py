@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import json
 import random
 from collections.abc import Iterator
@@ -7,10 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
 
 from delivery.artifacts import Answer, BaseModel, Message, describe_folder
-from delivery.evaluation import Request, local_endpoint
+from delivery.evaluation import Request, hf, local_endpoint
 from delivery.evaluation.hf import HFEndpoint
 from delivery.weights import hf as weights
 from tests.delivery.weights.tiny import make_tiny_model
@@ -117,3 +120,21 @@ def test_usage_is_counted(tiny: BaseModel) -> None:
         assert answer.prompt_tokens == len(weights.render(tokenizer, request.messages).ids)
         assert answer.seconds is not None
         assert answer.seconds > 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(1, 90), min_size=1, max_size=6), st.sampled_from([1, 3]), st.integers(0, 2**16))
+def test_a_growing_cache_holds_what_was_appended(counts: list[int], heads: int, seed: int) -> None:
+    draw = torch.Generator().manual_seed(seed)
+    layer, whole = hf._Growing(), torch.empty(3, heads, 0, 4)
+    for number, count in enumerate(counts):
+        new = torch.randn(whole.shape[0], heads, count, 4, generator=draw)
+        whole = torch.cat([whole, new], dim=2)
+        keys, values = layer.update(new, -new)
+        assert torch.equal(keys, whole)
+        assert torch.equal(values, -whole)
+        if number == 1:
+            # Rows leave the batch, and a copy goes on apart from its original.
+            layer.batch_select_indices(torch.tensor([2, 0]))
+            whole = whole[[2, 0]]
+            copy.deepcopy(layer).update(torch.ones(2, heads, 1, 4), torch.ones(2, heads, 1, 4))
