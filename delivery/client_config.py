@@ -77,6 +77,22 @@ class Data(Section):
     path: Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v), Field(min_length=1)]
     splits: SplitRule = SplitRule()
     pii: Literal["redact", "block", "allow"] = "redact"
+    identifiers: dict[str, str] = {}
+    pool: Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)] = ()
+
+    @field_validator("identifiers")
+    @classmethod
+    def _patterns_that_compile(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, pattern in value.items():
+            if not re.fullmatch(r"[a-z][a-z0-9_]{0,30}", name):
+                raise ValueError(f"{name!r} is no name for an identifier: lower-case letters, digits and _, at most 31")
+            try:
+                matches_nothing = re.compile(pattern).match("") is not None
+            except re.error as error:
+                raise ValueError(f"{name}: {pattern!r} is no regular expression ({error})") from error
+            if matches_nothing:
+                raise ValueError(f"{name}: {pattern!r} matches the empty text; say what has to be there")
+        return value
 
 
 class Training(Section):
@@ -189,7 +205,14 @@ class ClientConfig(Section):
 
     def data_paths(self) -> tuple[str, ...]:
         """The data files, local ones relative to the client's folder made absolute."""
-        return tuple(p if "://" in p else str((self.folder / p).resolve()) for p in self.data.path)
+        return self._absolute(self.data.path)
+
+    def pool_paths(self) -> tuple[str, ...]:
+        """The files of rows that nobody has labeled yet, likewise."""
+        return self._absolute(self.data.pool)
+
+    def _absolute(self, paths: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(p if "://" in p else str((self.folder / p).resolve()) for p in paths)
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):

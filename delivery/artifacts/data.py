@@ -33,6 +33,10 @@ class Example:
     metadata: dict[str, str] = field(default_factory=dict)
     source: str = ""
     line: int = 0
+    rejected: str = ""
+    """The answer that was not preferred; only preference pairs have one."""
+    key: str = ""
+    """``input_key`` of the row as it was read, so that redaction moves no row to another side; empty: of the messages."""
 
     @property
     def input_sha256(self) -> str:
@@ -42,6 +46,8 @@ class Example:
     @property
     def input_key(self) -> str:
         """Hash of the same after NFKC, case folding and white-space folding: equal keys are exact duplicates."""
+        if self.key:
+            return self.key
         text = "\n".join(f"{m.role}: {m.content}" for m in self.messages if m.role != "system")
         return hashlib.sha256(" ".join(unicodedata.normalize("NFKC", text).casefold().split()).encode()).hexdigest()
 
@@ -55,6 +61,8 @@ class Check:
     count: int
     detail: str
     remedy: str = ""
+    examples: tuple[str, ...] = ()
+    """The first rows concerned, each as ``file:line: what``; no value that the check is about is shown in full."""
 
 
 @dataclass(frozen=True, slots=True)
