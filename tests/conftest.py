@@ -19,16 +19,22 @@ OPERATOR = ("DELIVERY_WORKSPACE", "DELIVERY_DATABASE_URL", "DELIVERY_MLFLOW_TRAC
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of one file stay in one process, and so do all that look at the one undisturbed delivery: they come first."""
+
+    def group(item: pytest.Item) -> str:
+        return "finished" if "finished" in getattr(item, "fixturenames", ()) else str(item.path)
+
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(group(item)))
+    items.sort(key=lambda item: group(item) != "finished")
+
+
 @pytest.fixture(autouse=True)
 def _clean_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No test sees the operator's own workspace, keys or servers."""
-    for name in (
-        "DELIVERY_WORKSPACE",
-        "DELIVERY_DATABASE_URL",
-        "DELIVERY_MLFLOW_TRACKING_URI",
-        "OPENAI_API_KEY",
-        "PREFECT_API_URL",
-    ):
+    for name in OPERATOR:
         monkeypatch.delenv(name, raising=False)
     get_settings.cache_clear()
     yield
