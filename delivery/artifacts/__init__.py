@@ -5,7 +5,18 @@ LabeledDataset -> Splits (``data``) -> TrainingPlan -> Adapter -> Artifact (``mo
 (``evidence``) -> CostEstimate -> Decision -> Report (``outcome``).
 """
 
-from delivery.artifacts.data import Check, DataReport, Example, LabeledDataset, Message, Split, Splits, Status
+from delivery.artifacts.data import (
+    Check,
+    DataDiff,
+    DataReport,
+    DataVersion,
+    Example,
+    LabeledDataset,
+    Message,
+    Split,
+    Splits,
+    Status,
+)
 from delivery.artifacts.evidence import (
     Answer,
     BaselinePack,
@@ -54,7 +65,9 @@ __all__ = [
     "Check",
     "Comparison",
     "CostEstimate",
+    "DataDiff",
     "DataReport",
+    "DataVersion",
     "Decision",
     "Estimate",
     "Example",

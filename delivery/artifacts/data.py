@@ -39,6 +39,11 @@ class Example:
     """``input_key`` of the row as it was read, so that redaction moves no row to another side; empty: of the messages."""
 
     @property
+    def asked(self) -> str:
+        """What the customer wrote, without the system prompt: the contents of the turns before the answer, one a line."""
+        return "\n".join(m.content for m in self.messages if m.role != "system")
+
+    @property
     def input_sha256(self) -> str:
         """Hash of what the customer sent, to the letter (no system prompt): what a baseline pack was asked."""
         return sha256_json([[m.role, m.content] for m in self.messages if m.role != "system"])
@@ -78,18 +83,55 @@ class LabeledDataset:
 
 @dataclass(frozen=True, slots=True)
 class Splits:
-    """The rows by side. A row's side depends on the row alone, so it keeps it when the data grows."""
+    """The rows by side. A row keeps its side in all versions, and rows that are alike stand on one side."""
 
     train: tuple[Example, ...]
     validation: tuple[Example, ...]
     test: tuple[Example, ...]
     left_out: tuple[str, ...] = ()
-    """Ids of training and validation rows left out because the holdout holds the same input."""
+    """Ids of rows that are not used, because they are alike to rows of a side that is held out from theirs."""
+    near: tuple[tuple[str, str], ...] = ()
+    """Ids of rows with nearly the same input, in pairs; of rows with equal inputs the first stands for all."""
 
     @property
     def counts(self) -> dict[str, int]:
         """Rows per side."""
         return {"train": len(self.train), "validation": len(self.validation), "test": len(self.test)}
+
+
+@dataclass(frozen=True, slots=True)
+class DataDiff:
+    """Ids of rows that differ between two versions of the data."""
+
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    relabeled: tuple[str, ...]
+    """The same input with another answer."""
+    edited: tuple[str, ...]
+    """The same id with another input."""
+
+    def as_dict(self) -> dict[str, tuple[str, ...]]:
+        """The ids by kind of change."""
+        return {"added": self.added, "removed": self.removed, "relabeled": self.relabeled, "edited": self.edited}
+
+
+@dataclass(frozen=True, slots=True)
+class DataVersion:
+    """A version of a client's rows; ``id`` names its rows and their sides, ``fingerprint`` its rows alone."""
+
+    id: str
+    number: int
+    created_at: str
+    parent: str | None
+    fingerprint: str
+    format: str
+    rows: int
+    sides: dict[str, int]
+    """Rows on each side, and those left out."""
+    changes: dict[str, int]
+    """Rows added, removed, relabeled and edited since the parent."""
+    sources: tuple[str, ...]
+    segments: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
