@@ -30,7 +30,7 @@ from delivery.client_config import ClientConfig, ParseRule
 from delivery.errors import IntegrityError
 from delivery.evaluation import Endpoint, Request, System
 from flows.line import Line
-from flows.results import Artifacts, Rows
+from flows.results import Artifacts
 from flows.steps import Step
 from flows.versions import champion_of
 
@@ -52,7 +52,7 @@ class Contender:
 
 def suite_of(line: Line, data: str) -> Suite:
     """The client's holdout as a suite."""
-    return evaluation.use_case_suite(line.config, line.read(Rows, data).splits.test)
+    return evaluation.use_case_suite(line.config, line.rows(data).splits.test)
 
 
 def served(artifact: Artifact, plan: TrainingPlan, *, shots: int = 0) -> Callable[[Path], AbstractContextManager[Endpoint]]:
@@ -139,7 +139,7 @@ def evaluate_encoder(line: Line, data: str) -> str:
     suite = suite_of(line, data)
 
     def work(_: Path, __: OnProgress) -> SystemResult:
-        answers = evaluation.encoder_answers(line.read(Rows, data).splits.train, suite)
+        answers = evaluation.encoder_answers(line.rows(data).splits.train, suite)
         system = System("encoder", "tf-idf + logistic regression", prompting="none")
         return score(line, suite, answers, system=system)
 
@@ -208,7 +208,7 @@ def _stand_in(line: Line, data: str, base: str, plan: str) -> str:
         return Artifacts(made, made[0])
 
     untuned = line.read(Artifacts, line.stage("quantize_stand_in", {"base": model.sha256}, work)).shipped
-    shots = evaluation.choose_shots(line.read(Rows, data).splits.train, SHOTS, suite=suite)
+    shots = evaluation.choose_shots(line.rows(data).splits.train, SHOTS, suite=suite)
     system = System(
         "baseline",
         f"{model.name} (untuned)",

@@ -11,13 +11,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from delivery import __version__
 from delivery.artifacts import OnProgress, Progress, from_json, no_progress, sha256_json, to_json, write_atomic
 from delivery.client_config import ClientConfig
+from delivery.dataset import RowStore, StoredRows
 from delivery.errors import ConfigError
 from delivery.settings import Workspace, find_workspace
 from delivery.store import open_store
@@ -96,6 +97,15 @@ class Line:
         """The result that a stage stored."""
         return from_json(kind, (self.folder(reference) / "output.json").read_bytes())
 
+    @cached_property
+    def row_store(self) -> RowStore:
+        """All versions of the client's rows."""
+        return RowStore(self.workspace.artifacts / self.config.client / "rows")
+
+    def rows(self, reference: str) -> StoredRows:
+        """The rows that ``load_data`` referred to, as ``rows/<version id>``."""
+        return _rows(str(self.folder("rows")), reference.removeprefix("rows/"))
+
     def finished(self, stage: str) -> str:
         """The reference of a stage that this delivery has finished."""
         key = self.delivery.finished_key(stage)
@@ -149,6 +159,12 @@ class Line:
                 recorder.repository.set_progress(recorder.delivery_id, name, progress)
 
         return write
+
+
+@lru_cache(maxsize=1)
+def _rows(folder: str, version: str) -> StoredRows:
+    # Versions never change, and nearly every stage of a delivery asks for the same one.
+    return RowStore(Path(folder)).read(version)
 
 
 _stores: dict[str, Store] = {}

@@ -4,15 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from delivery.artifacts import Artifact, LabeledDataset, Latency, Splits
-
-
-@dataclass(frozen=True)
-class Rows:
-    """The rows as read, and by side."""
-
-    dataset: LabeledDataset
-    splits: Splits
+from delivery.artifacts import Artifact, Latency
 
 
 @dataclass(frozen=True)

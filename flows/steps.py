@@ -19,6 +19,7 @@ from delivery.artifacts import (
     BaseModel,
     CostEstimate,
     DataReport,
+    DataVersion,
     Decision,
     OnProgress,
     SuiteResult,
@@ -30,7 +31,7 @@ from delivery.artifacts import (
 from delivery.errors import ClientDataError, RetryableError
 from delivery.settings import get_settings
 from flows.line import Line
-from flows.results import Artifacts, Load, Registered, Rows, Written
+from flows.results import Artifacts, Load, Registered, Written
 from flows.summary import summarise
 from flows.versions import registry_of
 
@@ -80,19 +81,24 @@ def fetch_base_model(line: Line) -> str:
 
 @Step
 def load_data(line: Line) -> str:
-    """The client's rows, read one by one, and divided into sides."""
-    config = line.config
+    """The client's rows, read one by one and divided into sides, as a version that never changes."""
+    config, store = line.config, line.row_store
     inputs = {
         "files": [dataset.source_sha256(path) for path in config.data_paths()],
         "use_case": config.use_case.model_dump(mode="json", by_alias=True),
         "splits": config.data.splits.model_dump(mode="json"),
+        "decided": store.deciding(),
     }
 
-    def work(_: Path, __: OnProgress) -> Rows:
+    def work(_: Path, __: OnProgress) -> DataVersion:
         loaded = dataset.load(config.data_paths(), use_case=config.use_case)
-        return Rows(loaded, dataset.split(loaded, config.data.splits))
+        return store.commit(loaded, dataset.split(loaded, config.data.splits, decided=store.decided()))
 
-    return line.stage("load_data", inputs, work)
+    version = line.read(DataVersion, line.stage("load_data", inputs, work))
+    if line.recorder is not None:
+        # What is only looked at binds nobody; what is trained on and tested with does, for ever.
+        store.decide(version, config.data.splits)
+    return f"rows/{version.id}"
 
 
 @Step
@@ -101,7 +107,7 @@ def check_data(line: Line, data: str, base: str) -> str:
     model = line.read(BaseModel, base)
 
     def work(_: Path, __: OnProgress) -> DataReport:
-        rows = line.read(Rows, data)
+        rows = line.rows(data)
         return dataset.check(
             rows.dataset,
             rows.splits,
@@ -131,7 +137,7 @@ def plan_training(line: Line, data: str, base: str) -> str:
     model = line.read(BaseModel, base)
 
     def work(_: Path, __: OnProgress) -> TrainingPlan:
-        stats = training.count_tokens(model, line.read(Rows, data).splits)
+        stats = training.count_tokens(model, line.rows(data).splits)
         return training.make_plan(line.config.training, base=model, stats=stats, machine=training.measure_machine())
 
     inputs = {"data": data, "base": model.sha256, "training": line.config.training.model_dump(mode="json")}
@@ -147,7 +153,7 @@ def train(line: Line, data: str, base: str, plan: str) -> str:
         return training.train(
             line.read(TrainingPlan, plan),
             base=model,
-            splits=line.read(Rows, data).splits,
+            splits=line.rows(data).splits,
             workdir=folder,
             on_progress=on_progress,
         )
@@ -173,7 +179,7 @@ def quantize(line: Line, base: str, adapter: str) -> str:
 def measure_load(line: Line, data: str, plan: str, artifacts: str) -> str:
     """Latency and capacity of the shipped artifact's server on the client's own prompts."""
     shipped = line.read(Artifacts, artifacts).shipped
-    rows, length = line.read(Rows, data).splits, line.read(TrainingPlan, plan)
+    rows, length = line.rows(data).splits, line.read(TrainingPlan, plan)
 
     def work(folder: Path, on_progress: OnProgress) -> Load:
         prompts = [example.messages for example in (*rows.validation, *rows.test)][:32]
@@ -243,7 +249,7 @@ def decide(line: Line, checked: str, evidence: str) -> str:
 def register(line: Line, data: str, base: str, artifacts: str, decision: str) -> str:
     """The candidate as a new version of the client's model, with where it comes from; its alias is challenger."""
     made, decided = line.read(Artifacts, artifacts), line.read(Decision, decision)
-    fingerprint = line.read(Rows, data).dataset.fingerprint
+    fingerprint = line.rows(data).dataset.fingerprint
     model, delivery = line.read(BaseModel, base), line.delivery
 
     def work(_: Path, __: OnProgress) -> Registered:

@@ -44,6 +44,11 @@ class Example:
         return "\n".join(m.content for m in self.messages if m.role != "system")
 
     @property
+    def names(self) -> tuple[str, str]:
+        """What a row's side is remembered by, the stronger first: hashes of its id and of its input."""
+        return f"id:{hashlib.sha256(self.id.encode()).hexdigest()[:32]}", f"input:{self.input_key[:32]}"
+
+    @property
     def input_sha256(self) -> str:
         """Hash of what the customer sent, to the letter (no system prompt): what a baseline pack was asked."""
         return sha256_json([[m.role, m.content] for m in self.messages if m.role != "system"])
@@ -92,6 +97,8 @@ class Splits:
     """Ids of rows that are not used, because they are alike to rows of a side that is held out from theirs."""
     near: tuple[tuple[str, str], ...] = ()
     """Ids of rows with nearly the same input, in pairs; of rows with equal inputs the first stands for all."""
+    held_out: dict[str, Split] = field(default_factory=dict)
+    """Every row that any version held out, by its ``names``, and the side that it is on."""
 
     @property
     def counts(self) -> dict[str, int]:

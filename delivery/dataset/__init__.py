@@ -10,5 +10,6 @@ from delivery.dataset.loading import load
 from delivery.dataset.problems import RowProblems
 from delivery.dataset.sources import source_sha256
 from delivery.dataset.splits import split
+from delivery.dataset.versions import RowStore, StoredRows
 
-__all__ = ["RowProblems", "check", "load", "source_sha256", "split"]
+__all__ = ["RowProblems", "RowStore", "StoredRows", "check", "load", "source_sha256", "split"]

@@ -28,12 +28,12 @@ class _Alike(NamedTuple):
 def split(dataset: LabeledDataset, rule: SplitRule, *, decided: Mapping[str, Split] | None = None) -> Splits:
     """Give every row its side.
 
-    Rows whose inputs are equal or nearly so, or that share the value of ``group_by``, form a group. A row keeps the side that
-    it had in an earlier version (``decided``, see ``side_names``), else the split that it brings; the rest of its group follows.
-    A group that knows no side yet goes by a hash of its smallest name, the seed and the shares. Where a group stands on two
-    sides all the same, because it was delivered so or grew together later, the test side keeps its rows, and the others are
-    left out of training and validation (then training rows of what validation holds). Equal rows within training stay: they
-    are how often the client saw the case.
+    Rows whose inputs are equal or nearly so, or that share the value of ``group_by``, form a group. A row keeps the side
+    that it had in an earlier version (``decided``, see ``side_names``), else the split that it brings; the rest of its group
+    follows. A group that knows no side yet goes by a hash of its smallest name, the seed and the shares. Where a group stands
+    on two sides all the same, because it was delivered so or grew together later, the test side keeps its rows, and the
+    others are left out of training and validation (then training rows of what validation holds). Equal rows within training
+    stay: they are how often the client saw the case.
 
     Raises:
         ClientDataError: too few rows in all, to train on or to test with; or a row lacks the field of ``group_by``.
@@ -62,14 +62,10 @@ def side_names(example: Example, rule: SplitRule) -> tuple[str, ...]:
 
     They are hashes, so that a list of them says nothing about the rows.
     """
-    names = [f"id:{_sha(example.id)}", f"input:{example.input_key[:32]}"]
-    if rule.group_by is not None:
-        names.append(f"group:{_sha(f'{rule.group_by}={_group_name(example, rule.group_by)}')}")
-    return tuple(names)
-
-
-def _sha(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    if rule.group_by is None:
+        return example.names
+    group = f"{rule.group_by}={_group_name(example, rule.group_by)}"
+    return *example.names, f"group:{hashlib.sha256(group.encode()).hexdigest()[:32]}"
 
 
 def _known_side(example: Example, rule: SplitRule, decided: Mapping[str, Split]) -> Split | None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -90,7 +91,7 @@ class RowStore:
     def decide(self, version: DataVersion, rule: SplitRule) -> None:
         """Remember the sides of a version's rows for all versions to come. A side that is known already stays."""
         with FileLock(self._folder / ".lock"):
-            path = self._folder / "sides" / f"{version.id}.json.gz"
+            path = self._sides(version.id)
             if path.is_file():
                 return
             known = self.decided()
@@ -103,12 +104,14 @@ class RowStore:
     def decided(self) -> dict[str, Split]:
         """The side of every row that was ever decided, by the names that ``side_names`` gives."""
         found: dict[str, Split] = {}
-        for version in self.versions():
-            path = self._folder / "sides" / f"{version.id}.json.gz"
-            if path.is_file():
-                for name, side in orjson.loads(gzip.decompress(path.read_bytes())).items():
-                    found.setdefault(name, side)
+        for version in self.deciding():
+            for name, side in orjson.loads(gzip.decompress(self._sides(version).read_bytes())).items():
+                found.setdefault(name, side)
         return found
+
+    def deciding(self) -> list[str]:
+        """Ids of the versions whose sides were decided, the oldest first."""
+        return [version.id for version in self.versions() if self._sides(version.id).is_file()]
 
     def versions(self) -> tuple[DataVersion, ...]:
         """All versions, the oldest first."""
@@ -138,7 +141,9 @@ class RowStore:
         wanted = {entry.row for entry in entries}
         rows = {name: example for segment in version.segments for name, example in self._segment(segment, wanted)}
         if len(rows) < len(wanted):
-            raise IntegrityError(f"{self._folder}: version {version_id} lacks {len(wanted) - len(rows)} rows; restore the folder")
+            raise IntegrityError(
+                f"{self._folder}: version {version_id} lacks {len(wanted) - len(rows)} rows; restore the folder"
+            )
         examples = [replace(rows[e.row], source=version.sources[e.source], line=e.line) for e in entries]
         sides: dict[str, list[Example]] = {"train": [], "validation": [], "test": [], LEFT_OUT: []}
         for entry, example in zip(entries, examples, strict=True):
@@ -151,6 +156,7 @@ class RowStore:
                 test=tuple(sides["test"]),
                 left_out=tuple(example.id for example in sides[LEFT_OUT]),
                 near=tuple((one, other) for one, other in more["near"]),
+                held_out={name: side for name, side in self.decided().items() if side != "train"},
             ),
         )
 
@@ -240,6 +246,9 @@ class RowStore:
     def _manifest_path(self, version_id: str) -> Path:
         return self._folder / "manifests" / f"{version_id}.jsonl.gz"
 
+    def _sides(self, version_id: str) -> Path:
+        return self._folder / "sides" / f"{version_id}.json.gz"
+
     def _header(self, version_id: str) -> Path:
         return self._folder / "versions" / f"{version_id}.json"
 
@@ -287,5 +296,5 @@ def _lines(path: Path) -> Iterator[bytes]:
                 yield line.rstrip(b"\n")
     except FileNotFoundError as error:
         raise IntegrityError(f"{path}: is missing; restore the folder, or remove it for a clean start") from error
-    except (OSError, EOFError, gzip.zlib.error) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise IntegrityError(f"{path}: cannot be read ({error}); restore the folder") from error

@@ -27,7 +27,7 @@ def train(plan: TrainingPlan, *, base: BaseModel, splits: Splits, workdir: Path,
     """Train to the end of the plan, from the newest whole checkpoint in ``workdir`` where there is one.
 
     Raises:
-        ClientDataError: a training or validation row is also in the holdout, or a weight is not a number from 0 up.
+        ClientDataError: a training or validation row is held out in this or an earlier version, or a weight is not a number from 0 up.
         ConfigError: training diverged, or memory does not suffice.
         DeliveryInterrupted: stopped by the user; a checkpoint was saved.
     """
@@ -58,13 +58,16 @@ def train(plan: TrainingPlan, *, base: BaseModel, splits: Splits, workdir: Path,
 
 
 def _refuse(splits: Splits) -> None:
-    """The firewall: no row that the holdout knows ever reaches training."""
-    held_out = {example.input_key for example in splits.test}
+    """The firewall: no row that the holdout of this or of any earlier version knows ever reaches training."""
+    held_out: dict[str, str] = {name: "validation" for row in splits.validation for name in row.names}
+    held_out |= splits.held_out
+    held_out |= {name: "test" for row in splits.test for name in row.names}
     for side, rows in (("training", splits.train), ("validation", splits.validation)):
         for row in rows:
-            if row.input_key in held_out:
+            held = {held_out[name] for name in row.names if name in held_out} - {side}
+            if held:
                 raise ClientDataError(
-                    f"{_where(row)}: this {side} row has the same input as a row of the test split; "
+                    f"{_where(row)}: this {side} row is held out, its id or its input is one of the {max(held)} side; "
                     "run 'delivery data check' and take one of them out"
                 )
             if not (math.isfinite(row.weight) and row.weight >= 0):

@@ -16,9 +16,7 @@ from tests.delivery.dataset.conftest import Write
 
 
 def example(name: str, *, text: str | None = None, side: Split | None = None, **metadata: str) -> Example:
-    return Example(
-        name, (Message("user", text or unlike(name)),), "a", split=side, metadata=metadata, source="f", line=3
-    )
+    return Example(name, (Message("user", text or unlike(name)),), "a", split=side, metadata=metadata, source="f", line=3)
 
 
 def unlike(name: str) -> str:

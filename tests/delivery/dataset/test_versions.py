@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -77,58 +78,73 @@ def test_a_diff_tells_added_removed_relabeled_and_edited_apart(tmp_path: Path) -
     assert store.diff(second, first).added == ("0", "1")
 
 
+class Nights:
+    """A client's rows from night to night: they come, go, come back, are relabeled, reworded, copied, or wished elsewhere."""
+
+    def __init__(self, seed: int) -> None:
+        self._chance = Random(seed)
+        self._alive = {n: example(str(n)) for n in range(120)}
+        self._gone: dict[int, Example] = {}
+        self._count = 120
+
+    def next(self) -> list[Example]:
+        chance = self._chance
+        for n in chance.sample(sorted(self._alive), 8):
+            self._gone[n] = self._alive.pop(n)
+        for n in chance.sample(sorted(self._gone), min(4, len(self._gone))):
+            self._alive[n] = self._gone.pop(n)
+        for n in chance.sample(sorted(self._alive), 6):
+            self._change(n)
+        for _ in range(chance.randint(1, 12)):
+            self._add(example(str(self._count), side=chance.choice([None, None, "train"])))
+        return [self._alive[n] for n in sorted(self._alive)]
+
+    def rule(self) -> SplitRule:
+        return SplitRule(seed=self._chance.randint(0, 3), test=self._chance.choice([0.2, 0.3]))
+
+    def _add(self, row: Example) -> None:
+        self._alive[self._count] = row
+        self._count += 1
+
+    def _change(self, n: int) -> None:
+        row = self._alive[n]
+        match self._chance.choice(["relabel", "wish", "reword", "copy", "near copy"]):
+            case "relabel":
+                self._alive[n] = replace(row, answer=self._chance.choice("abc"))
+            case "wish":
+                self._alive[n] = replace(row, split=self._chance.choice(["train", "validation", "test"]))
+            case "reword":
+                self._alive[n] = example(row.id, text=row.asked + " please")
+            case "copy":
+                self._add(example(str(self._count), text=row.asked))
+            case _:
+                self._add(example(str(self._count), text=row.asked + " thanks"))
+
+
 @settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 10_000))
 def test_over_twenty_nights_no_row_changes_side_and_no_held_out_row_is_trained_on(
     tmp_path_factory: pytest.TempPathFactory, seed: int
 ) -> None:
-    """Every night rows come, go, come back, are relabeled, reworded, renamed, or come with a wish for another side."""
-    import random
-
-    chance = random.Random(seed)
-    store = RowStore(tmp_path_factory.mktemp("nights"))
-    alive = {n: example(str(n)) for n in range(120)}
-    gone: dict[int, Example] = {}
-    last_side: dict[str, str] = {}
-    held_out_inputs: set[str] = set()
-    trained_inputs: set[str] = set()
-    top = 120
+    store, nights = RowStore(tmp_path_factory.mktemp("nights")), Nights(seed)
+    side_of: dict[str, str] = {}
+    tested: set[str] = set()
+    trained: set[str] = set()
     for _ in range(20):
-        for n in chance.sample(sorted(alive), 8):
-            gone[n] = alive.pop(n)
-        for n in chance.sample(sorted(gone), min(4, len(gone))):
-            alive[n] = gone.pop(n)
-        for n in chance.sample(sorted(alive), 6):
-            kind = chance.choice(["relabel", "wish", "reword", "copy", "near copy"])
-            row = alive[n]
-            if kind == "relabel":
-                alive[n] = replace(row, answer=chance.choice("abc"))
-            elif kind == "wish":
-                alive[n] = replace(row, split=chance.choice(["train", "validation", "test"]))
-            elif kind == "reword":
-                alive[n] = example(row.id, text=row.asked + " please")
-            else:
-                alive[top] = example(str(top), text=row.asked + (" thanks" if kind == "near copy" else ""))
-                top += 1
-        for _ in range(chance.randint(1, 12)):
-            alive[top] = example(str(top), side=chance.choice([None, None, "train"]))
-            top += 1
-        rule = SplitRule(seed=chance.randint(0, 3), test=chance.choice([0.2, 0.3]))
-        given_rows = dataset([alive[n] for n in sorted(alive)])
-        splits = split(given_rows, rule, decided=store.decided())
-        version = store.commit(given_rows, splits)
+        given_rows, rule = dataset(nights.next()), nights.rule()
+        version = store.commit(given_rows, split(given_rows, rule, decided=store.decided()))
         store.decide(version, rule)
         stored = store.read(version.id).splits
         for side in ("train", "validation", "test"):
             for row in getattr(stored, side):
-                assert last_side.setdefault(row.id, side) == side
-        held_out = {e.input_key for e in (*stored.test, *stored.validation)}
-        training = {e.input_key for e in stored.train}
-        assert not training & held_out
-        assert not training & held_out_inputs
-        assert not {e.input_key for e in stored.test} & trained_inputs
-        held_out_inputs |= {e.input_key for e in stored.test}
-        trained_inputs |= training
+                assert side_of.setdefault(row.id, side) == side
+        training, test = ({e.input_key for e in rows_of} for rows_of in (stored.train, stored.test))
+        assert not training & (test | tested | {e.input_key for e in stored.validation})
+        assert not test & trained
+        tested |= test
+        trained |= training
+    assert len(trained) > 100
+    assert len(tested) > 25
 
 
 def test_a_changed_file_is_noticed(tmp_path: Path) -> None:
@@ -156,9 +172,12 @@ def test_a_changed_file_is_noticed(tmp_path: Path) -> None:
 
 
 def test_killed_at_any_write_the_next_attempt_ends_with_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def two_nights(folder: Path) -> str:
+        commit(RowStore(folder), rows(*range(60)))
+        return commit(RowStore(folder), rows(*range(5, 80)))
+
+    expected = two_nights(tmp_path / "whole")
     whole = RowStore(tmp_path / "whole")
-    commit(whole, rows(*range(60)))
-    expected = commit(whole, rows(*range(5, 80)))
     original = Path.replace
     for moment in range(1, 9):
         folder = tmp_path / str(moment)
@@ -173,12 +192,8 @@ def test_killed_at_any_write_the_next_attempt_ends_with_the_same(tmp_path: Path,
 
         monkeypatch.setattr(Path, "replace", killed)
         with pytest.raises(KeyboardInterrupt):
-            commit(RowStore(folder), rows(*range(60)))
-            commit(RowStore(folder), rows(*range(5, 80)))
+            two_nights(folder)
         monkeypatch.setattr(Path, "replace", original)
-        commit(RowStore(folder), rows(*range(60)))
-        assert commit(RowStore(folder), rows(*range(5, 80))) == expected
+        assert two_nights(folder) == expected
         assert not list(folder.rglob("*.tmp"))
-        assert [(v.number, v.changes) for v in RowStore(folder).versions()] == [
-            (v.number, v.changes) for v in whole.versions()
-        ]
+        assert [(v.number, v.changes) for v in RowStore(folder).versions()] == [(v.number, v.changes) for v in whole.versions()]

@@ -158,8 +158,18 @@ def test_a_row_of_the_holdout_never_trains(
     turned = replace(leaked.messages[1], content=f"  {leaked.messages[1].content.upper()} ")
     row = replace(leaked, id="new", messages=(leaked.messages[0], turned), answer="w1", source="more.jsonl", line=9)
     mixed = replace(splits, **{side: (*getattr(splits, side), row)})
-    with pytest.raises(ClientDataError, match=r"more.jsonl:9: this (training|validation) row has the same input"):
+    with pytest.raises(ClientDataError, match=r"more.jsonl:9: this (training|validation) row is held out"):
         train(plan, base=tiny, splits=mixed, workdir=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("named_by", [0, 1], ids=["id", "input"])
+def test_a_row_that_an_earlier_version_held_out_never_trains(
+    tiny: BaseModel, plan: TrainingPlan, splits: Splits, named_by: int, tmp_path: Path
+) -> None:
+    remembered = replace(splits, held_out={splits.train[3].names[named_by]: "test"})
+    with pytest.raises(ClientDataError, match=r"rows.jsonl:\d+: this training row is held out, .* one of the test side"):
+        train(plan, base=tiny, splits=remembered, workdir=tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
