@@ -24,7 +24,7 @@ def check_data(path_or_client: str) -> DataReport:
     if workspace is None:
         loaded = dataset.load([path_or_client])
         splits = dataset.split(loaded, SplitRule())
-        return dataset.check(loaded, splits, use_case=None, count_tokens=None, context_length=None)
+        return dataset.check(loaded, splits, use_case=None)
     prepare(workspace)
     line = Line(workspace, load_client(workspace.clients, path_or_client))
     return line.read(DataReport, steps.check_data.on(line, steps.load_data.on(line), steps.fetch_base_model.on(line)))

@@ -112,8 +112,7 @@ def check_data(line: Line, data: str, base: str) -> str:
             rows.dataset,
             rows.splits,
             use_case=line.config.use_case,
-            count_tokens=weights.token_counter(model),
-            context_length=model.context_length,
+            lengths=dataset.Lengths(weights.token_counter(model), model.context_length),
         )
 
     reference = line.stage("check_data", {"data": data, "base": model.sha256}, work)

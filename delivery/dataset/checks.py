@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import unicodedata
-from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
-from pathlib import PurePath
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from delivery.artifacts import Check, DataReport, Example, LabeledDataset, Splits
+from delivery.artifacts import Check, DataReport, Example, LabeledDataset, Message, Splits
 from delivery.client_config import UseCase
+from delivery.dataset.leakage import Alike, leakage, near_duplicates, shared_passages, suite_leakage
+from delivery.dataset.places import SHOWN, Pair, place_of
 
 RARE_BELOW = 5
 
-CountTokens = Callable[[Example], int]
+
+@dataclass(frozen=True)
+class Lengths:
+    """What the base model reads. ``count_tokens`` gives the tokens of a whole row, answer included, under its template."""
+
+    count_tokens: Callable[[Example], int]
+    context_length: int
+    _overheads: dict[int, int] = field(default_factory=dict, repr=False)
+
+    def overhead(self, messages: int) -> int:
+        """Tokens that the template adds to a row of this many messages before the answer, and a few to be safe."""
+        if messages not in self._overheads:
+            roles = ("user", "assistant")
+            turns = tuple(Message(roles[n % 2], "x") for n in range(messages))
+            self._overheads[messages] = self.count_tokens(Example("", turns, "x")) + 64
+        return self._overheads[messages]
 
 
 def check(
@@ -21,31 +37,34 @@ def check(
     splits: Splits,
     *,
     use_case: UseCase | None,
-    count_tokens: CountTokens | None,
-    context_length: int | None,
+    lengths: Lengths | None = None,
+    suites: Mapping[str, Sequence[str]] | None = None,
 ) -> DataReport:
     """Report on rows that ``load`` accepted and ``split`` divided.
 
-    ``count_tokens`` gives the tokens of a whole row, answer included, under the base model's chat template, and
-    ``context_length`` the most that it reads; without both, lengths are not measured.
+    Without ``lengths``, which knows the base model's tokens, lengths are not measured. ``suites`` holds the sample texts of
+    further suites, which training rows must not know.
     """
-    by_input: dict[str, list[Example]] = defaultdict(list)
-    for example in dataset.examples:
-        by_input[example.input_key].append(example)
-    alike = [rows for rows in by_input.values() if len(rows) > 1]
+    examples = dataset.examples
+    alike = Alike(examples, splits)
+    several = [rows for rows in alike.by_input.values() if len(rows) > 1]
     return DataReport(
-        rows=len(dataset.examples),
+        rows=len(examples),
         format=dataset.format,
         fingerprint=dataset.fingerprint,
         splits=splits.counts,
         checks=(
-            Check("schema", "ok", 0, f"all {len(dataset.examples)} rows fit the format {dataset.format}"),
-            _empty(dataset.examples),
-            _too_long(dataset.examples, count_tokens, context_length),
-            _exact_duplicates(alike, dataset),
-            _conflicting_labels(alike),
+            Check("schema", "ok", 0, f"all {len(examples)} rows fit the format {dataset.format}"),
+            _empty(examples),
+            _too_long(examples, lengths),
+            _exact_duplicates(several, dataset),
+            near_duplicates(alike),
+            _conflicting_labels(several),
             _rare_labels(splits.train, use_case),
-            _leakage_exact(dataset.examples, splits),
+            leakage(alike, near=False),
+            leakage(alike, near=True),
+            shared_passages(alike),
+            suite_leakage(suites or {}, splits.train),
         ),
     )
 
@@ -55,7 +74,7 @@ def _empty(examples: Sequence[Example]) -> Check:
     hollow = [e for e in examples if not (_says_something(e.messages[-1].content) and _says_something(e.answer))]
     if not hollow:
         return Check("empty", "ok", 0, "every row has a text and an answer")
-    detail = f"{len(hollow)} rows hold only punctuation as text or as answer, first {_place(hollow[0])}"
+    detail = f"{len(hollow)} rows hold only punctuation as text or as answer, first {place_of(hollow[0])}"
     return Check("empty", "warn", len(hollow), detail, "fill them in, or take them out")
 
 
@@ -63,21 +82,25 @@ def _says_something(text: str) -> bool:
     return any(unicodedata.category(character)[0] in "LNS" for character in text)
 
 
-def _too_long(examples: Sequence[Example], count_tokens: CountTokens | None, context_length: int | None) -> Check:
-    if count_tokens is None or context_length is None:
+def _too_long(examples: Sequence[Example], lengths: Lengths | None) -> Check:
+    if lengths is None:
         return Check("too_long", "ok", 0, "not measured: no base model was given to count tokens with")
-    lengths = [(count_tokens(example), example) for example in examples]
-    long = [(tokens, example) for tokens, example in lengths if tokens > context_length]
-    longest = max(tokens for tokens, _ in lengths)
+    context = lengths.context_length
+    unsure = [example for example in examples if _at_most(example, lengths) > context]
+    long = [(tokens, example) for example in unsure if (tokens := lengths.count_tokens(example)) > context]
     if not long:
-        return Check("too_long", "ok", 0, f"the longest row has {longest} tokens of {context_length} that the base model reads")
+        return Check("too_long", "ok", 0, f"every row fits the {context} tokens that the base model reads")
     tokens, first = long[0]
-    detail = (
-        f"{len(long)} rows exceed the {context_length} tokens that the base model reads, first {_place(first)} with {tokens}"
-    )
-    return Check(
-        "too_long", "refuse", len(long), detail, "shorten or remove these rows, or choose a base model that reads more"
-    )
+    detail = f"{len(long)} rows exceed the {context} tokens that the base model reads, first {place_of(first)} with {tokens}"
+    shown = tuple(f"{place_of(example)}: {tokens} tokens" for tokens, example in long[:SHOWN])
+    remedy = "shorten or remove these rows, or choose a base model that reads more"
+    return Check("too_long", "refuse", len(long), detail, remedy, shown)
+
+
+def _at_most(example: Example, lengths: Lengths) -> int:
+    """A bound of a row's tokens that costs nothing: no token is shorter than a byte, and the template adds its own."""
+    size = sum(len(message.content.encode()) for message in example.messages) + len(example.answer.encode())
+    return size + lengths.overhead(len(example.messages))
 
 
 def _exact_duplicates(alike: Sequence[list[Example]], dataset: LabeledDataset) -> Check:
@@ -121,40 +144,3 @@ def _rare_labels(train: Sequence[Example], use_case: UseCase | None) -> Check:
     some = ", ".join(f"{label} ({rows})" for rows, label in rare[:5]) + (", …" if len(rare) > 5 else "")
     detail = f"{len(rare)} of {len(use_case.labels)} labels have fewer than {RARE_BELOW} training rows: {some}"
     return Check("rare_labels", "warn", len(rare), detail, "label more rows of them, or join them with a neighbour")
-
-
-def _leakage_exact(examples: Sequence[Example], splits: Splits) -> Check:
-    """Test rows whose input stands elsewhere in the files, up to case, white space and Unicode form."""
-    names = set(splits.left_out)
-    outside = {example.input_key for example in examples if example.id in names}
-    inside = {example.input_key for example in (*splits.train, *splits.validation)}
-    keys = [example.input_key for example in splits.test]
-    leaked = sum(key in outside or key in inside for key in keys)
-    if not leaked:
-        return Check("leakage_exact", "ok", 0, f"none of {len(keys)} test rows stands on another side")
-    if any(key in inside for key in keys):
-        detail = f"{leaked} of {len(keys)} test rows stand in the training or validation rows that are used"
-        return Check("leakage_exact", "refuse", leaked, detail, "divide the rows again")
-    held = set(keys)
-    copies = sum(example.id in names and example.input_key in held for example in examples)
-    detail = (
-        f"{leaked} of {len(keys)} test rows also stand on the training or validation side of the files; "
-        f"{copies} copies there are left out of training and validation, so the test stays clean"
-    )
-    return Check("leakage_exact", "warn", leaked, detail, "nothing has to be done; remove the copies to silence this")
-
-
-class Pair(NamedTuple):
-    """Two rows that belong together, shown by place and id."""
-
-    first: Example
-    second: Example
-
-    def __str__(self) -> str:
-        return f"{_place(self.first)} and {_place(self.second)}"
-
-
-def _place(example: Example) -> str:
-    # Findings go into reports for people elsewhere, to whom folders of this machine say nothing.
-    file = PurePath(example.source).name
-    return f"{file}:{example.line} (id {example.id})" if file else f"id {example.id}"

@@ -27,7 +27,8 @@ def train(plan: TrainingPlan, *, base: BaseModel, splits: Splits, workdir: Path,
     """Train to the end of the plan, from the newest whole checkpoint in ``workdir`` where there is one.
 
     Raises:
-        ClientDataError: a training or validation row is held out in this or an earlier version, or a weight is not a number from 0 up.
+        ClientDataError: a training or validation row is held out in this or an earlier version, or a weight is not a
+            number from 0 up.
         ConfigError: training diverged, or memory does not suffice.
         DeliveryInterrupted: stopped by the user; a checkpoint was saved.
     """

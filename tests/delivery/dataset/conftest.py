@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,11 @@ import pytest
 from delivery.client_config import UseCase
 
 Write = Callable[..., str]
+
+
+def unlike(name: str) -> str:
+    """A text that shares next to nothing with that of another name."""
+    return hashlib.sha256(name.encode()).hexdigest()
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 
 import pytest
@@ -12,16 +11,11 @@ from delivery.client_config import SplitRule
 from delivery.dataset import load, split
 from delivery.dataset.splits import side_names
 from delivery.errors import ClientDataError
-from tests.delivery.dataset.conftest import Write
+from tests.delivery.dataset.conftest import Write, unlike
 
 
 def example(name: str, *, text: str | None = None, side: Split | None = None, **metadata: str) -> Example:
     return Example(name, (Message("user", text or unlike(name)),), "a", split=side, metadata=metadata, source="f", line=3)
-
-
-def unlike(name: str) -> str:
-    """A text that shares next to nothing with that of another name."""
-    return hashlib.sha256(name.encode()).hexdigest()
 
 
 def dataset(*examples: Example) -> LabeledDataset:

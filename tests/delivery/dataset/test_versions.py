@@ -14,7 +14,8 @@ from delivery.client_config import SplitRule
 from delivery.dataset import split
 from delivery.dataset.versions import RowStore
 from delivery.errors import ConfigError, IntegrityError
-from tests.delivery.dataset.test_splits import example, unlike
+from tests.delivery.dataset.conftest import unlike
+from tests.delivery.dataset.test_splits import example
 
 RULE = SplitRule()
 
