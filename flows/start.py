@@ -38,8 +38,12 @@ OnStart = Callable[[str], None]
 
 
 @contextlib.contextmanager
-def _alone(workspace: Workspace, client: str) -> Iterator[None]:
-    """Hold the client's lock; the system frees it when the process ends, however it ends."""
+def alone(workspace: Workspace, client: str) -> Iterator[None]:
+    """Hold the client's lock; the system frees it when the process ends, however it ends.
+
+    Raises:
+        ConfigError: another process holds it.
+    """
     path = workspace.state / "locks" / f"{client}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
@@ -63,7 +67,7 @@ def start(workspace: Workspace, config: ClientConfig, *, on_start: OnStart = lam
         ClientDataError: the data were refused.
         DeliveryInterrupted: the user stopped it; ``resume`` goes on.
     """
-    with _alone(workspace, config.client):
+    with alone(workspace, config.client):
         repository = store_of(workspace).add_client(config.client, config.vertical)
         repository.close_stale()
         row = repository.start_delivery(config_as_stored(config))
@@ -76,7 +80,7 @@ def resume(workspace: Workspace, delivery_id: str, *, on_start: OnStart = lambda
     client = store.client_of(delivery_id)
     if client is None:
         raise ConfigError(f"there is no delivery {delivery_id!r}; 'delivery status' lists them")
-    with _alone(workspace, client):
+    with alone(workspace, client):
         repository = store.client(client)
         repository.close_stale(keep=delivery_id)
         row = repository.delivery(delivery_id)

@@ -263,6 +263,7 @@ def register(line: Line, data: str, base: str, artifacts: str, decision: str) ->
             delivery_id=delivery.delivery_id,
             tags={
                 "fingerprint": fingerprint,
+                "data_version": data.removeprefix("rows/"),
                 "base_model": model.name,
                 "base_sha256": model.sha256,
                 "report": str(line.workspace.reports(line.config.client, delivery.delivery_id)),

@@ -1,4 +1,4 @@
-"""``client new|list|show``."""
+"""``client new|list|show|erase``."""
 
 from __future__ import annotations
 
@@ -87,3 +87,35 @@ def show(slug: Annotated[str, typer.Argument(help="The client's name.")], as_jso
     import yaml
 
     say(yaml.safe_dump(config, sort_keys=False, allow_unicode=True).rstrip())
+
+
+@app.command("erase", epilog="Example: delivery client erase acme-bank --yes")
+def erase(
+    slug: Annotated[str, typer.Argument(help="The client's name.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; without this, only say what would go.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Remove a client's rows and all that came of them, and list the models that were trained on them."""
+    from dataclasses import asdict
+
+    from flows.erase import erase as take_away
+    from flows.erase import preview_erasure
+
+    found = take_away(slug) if yes else preview_erasure(slug)
+    if as_json:
+        emit({"erased": yes, **asdict(found)})
+        return
+    said = "removed" if yes else "would be removed"
+    say(f"{slug}: {len(found.removed)} files and folders {said}" + (":" if found.removed else ""))
+    for path in found.removed:
+        say(f"  {path}")
+    if found.models:
+        say(f"\nmodels trained on these rows, {said} here; copies that were delivered are with their holders:")
+        table(
+            ("version", "delivery", "made", "shipped", "SHA-256"),
+            [(m.number, m.delivery, m.created_at, m.shipped, m.sha256[:16]) for m in found.models],
+        )
+    for path in found.elsewhere:
+        say(f"not removed, because it lies outside the client's folder: {path}")
+    if not yes:
+        say(f"nothing has been removed yet: 'delivery client erase {slug} --yes' does it, for good")

@@ -129,6 +129,18 @@ class RowStore:
             raise ConfigError(f"there is no data version {version_id!r}; 'delivery data versions' lists them")
         return from_json(DataVersion, path.read_bytes())
 
+    def numbered(self, number: int) -> DataVersion:
+        """One version by its number.
+
+        Raises:
+            ConfigError: there is none of this number.
+        """
+        found = next((version for version in self.versions() if version.number == number), None)
+        if found is None:
+            known = ", ".join(str(version.number) for version in self.versions()) or "none yet"
+            raise ConfigError(f"there is no data version {number} (versions: {known}); 'delivery data versions' lists them")
+        return found
+
     def read(self, version_id: str) -> StoredRows:
         """The rows of a version, in the order in which they were read.
 

@@ -18,6 +18,8 @@ class InMemoryRegistry(AliasRules):
         self._versions: dict[str, list[ModelVersion]] = {}
         self._aliases: dict[str, dict[str, int]] = {}
         self._before: dict[tuple[str, int], str] = {}
+        self._erased: dict[str, int] = {}
+        """The last number that an erased client had."""
 
     def register(
         self, client: str, artifacts: Sequence[Artifact], *, shipped: Artifact, delivery_id: str, tags: Mapping[str, str]
@@ -25,13 +27,22 @@ class InMemoryRegistry(AliasRules):
         """See ``ModelRegistry``."""
         require_registrable(artifacts, shipped)
         held = self._versions.setdefault(require_slug(client), [])
+        last = max((version.number for version in held), default=self._erased.get(client, 0))
         known = next((v for v in held if v.delivery_id == delivery_id), None)
         if known is None:
             now = datetime.now(UTC).isoformat(timespec="milliseconds")
-            known = ModelVersion(len(held) + 1, delivery_id, dict(tags), (), now, "memory:", tuple(artifacts), shipped)
+            known = ModelVersion(last + 1, delivery_id, dict(tags), (), now, "memory:", tuple(artifacts), shipped)
             held.append(known)
             self._challenge(client, known.number)
-        return self.versions(client)[known.number - 1]
+        return next(version for version in self.versions(client) if version.number == known.number)
+
+    def erase(self, client: str) -> tuple[ModelVersion, ...]:
+        """See ``ModelRegistry``."""
+        found = self.versions(client)
+        self._erased[client] = max((version.number for version in found), default=self._erased.get(client, 0))
+        self._versions.pop(client, None)
+        self._aliases.pop(client, None)
+        return found
 
     def _entries(self, client: str) -> tuple[Entry, ...]:
         aliases = self._aliases.get(require_slug(client), {})

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -75,6 +76,24 @@ class MlflowRegistry(AliasRules):
                 store.set_model_version_tag(client, str(number), _COMPLETE, "true")
         return next(v for v in self.versions(client) if v.number == number)
 
+    def erase(self, client: str) -> tuple[ModelVersion, ...]:
+        """See ``ModelRegistry``."""
+        found = self.versions(client)
+        with self._connected() as store:
+            for version in found:
+                for alias in version.aliases:
+                    store.delete_registered_model_alias(client, alias)
+            experiment = store.get_experiment_by_name(client)
+            for model in _logged_models(store, experiment.experiment_id) if experiment else ():
+                # MLflow only marks what it deletes; the files would stay.
+                shutil.rmtree(_local(model.artifact_location), ignore_errors=True)
+                store.delete_logged_model(model.model_id)
+            for version in found:
+                store.delete_model_version(client, str(version.number))
+        if self._artifact_root is not None:
+            shutil.rmtree(self._artifact_root / client, ignore_errors=True)
+        return found
+
     def _registered(self, store: MlflowClient, client: str, delivery_id: str) -> int | None:
         found = [v for v in _search(store, client) if v.tags.get(_DELIVERY) == delivery_id]
         return min((int(v.version) for v in found), default=None)
@@ -103,15 +122,8 @@ class MlflowRegistry(AliasRules):
         with _unless_it_exists():
             store.create_experiment(client, artifact_location=location)
         experiment = store.get_experiment_by_name(client).experiment_id
-        page = None
-        while True:
-            models = store.search_logged_models([experiment], page_token=page)
-            left = next((m for m in models if m.tags.get(_DELIVERY) == delivery_id), None)
-            if left is not None:
-                return left
-            page = models.token
-            if not page:
-                return store.create_logged_model(experiment, name=client, tags={_DELIVERY: delivery_id})
+        left = next((m for m in _logged_models(store, experiment) if m.tags.get(_DELIVERY) == delivery_id), None)
+        return left or store.create_logged_model(experiment, name=client, tags={_DELIVERY: delivery_id})
 
     def _entries(self, client: str) -> tuple[Entry, ...]:
         require_slug(client)
@@ -121,9 +133,7 @@ class MlflowRegistry(AliasRules):
             return tuple(Entry(_version(v, aliases, self._folder(store, v)), decode_before(v.tags.get(_BEFORE))) for v in found)
 
     def _folder(self, store: MlflowClient, version: Any) -> str:
-        location = str(store.get_model_version_download_uri(version.name, version.version))
-        parts = urlsplit(location)
-        return unquote(parts.path) if parts.scheme == "file" else location
+        return _local(str(store.get_model_version_download_uri(version.name, version.version)))
 
     def _point(self, client: str, alias: str, number: int) -> None:
         with self._connected() as store:
@@ -167,6 +177,21 @@ def _version(found: Any, aliases: Mapping[str, Any], path: str) -> ModelVersion:
         artifacts=tuple(artifacts.values()),
         shipped=artifacts[found.tags[_SHIPPED]],
     )
+
+
+def _local(location: str) -> str:
+    parts = urlsplit(location)
+    return unquote(parts.path) if parts.scheme == "file" else location
+
+
+def _logged_models(store: MlflowClient, experiment: str) -> Iterator[Any]:
+    page = None
+    while True:
+        models = store.search_logged_models([experiment], page_token=page)
+        yield from models
+        page = models.token
+        if not page:
+            return
 
 
 def _search(store: MlflowClient, client: str) -> list[Any]:

@@ -93,3 +93,10 @@ class ModelRegistry(Protocol):
             ConfigError: there is no earlier champion.
         """
         ...
+
+    def erase(self, client: str) -> tuple[ModelVersion, ...]:
+        """Take every version of a client out of the registry and its files off the disk; returns what there was.
+
+        Called again, also after being killed anywhere, it finishes what is left. Numbers go on where they were.
+        """
+        ...

@@ -12,14 +12,14 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, create_engine, event, inspect, select, text, update
+from sqlalchemy import Engine, create_engine, delete, event, inspect, select, text, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from delivery.artifacts import Artifact, DataReport, Decision, Progress, SuiteResult
 from delivery.errors import ConfigError
-from delivery.store.tables import ClientRow, DatasetRow, DeliveryRow, EvalRow, ReportRow, StageRow, VersionRow, now
+from delivery.store.tables import Base, ClientRow, DatasetRow, DeliveryRow, EvalRow, ReportRow, StageRow, VersionRow, now
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -37,6 +37,8 @@ def _engine(url: str) -> Engine:
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA foreign_keys=ON")
+        # What is erased is overwritten, not only unlinked.
+        cursor.execute("PRAGMA secure_delete=ON")
         cursor.close()
 
     return engine
@@ -273,3 +275,10 @@ class ClientRepository:
         with self._sessions() as session:
             query = select(ReportRow).where(ReportRow.client == self.client)
             return session.scalars(query.order_by(ReportRow.delivery_id.desc())).all()
+
+    def erase(self) -> None:
+        """Forget everything about the client, and the client itself."""
+        with self._write() as session:
+            for table in reversed(Base.metadata.sorted_tables):
+                column = table.c.slug if table.name == ClientRow.__tablename__ else table.c.client
+                session.execute(delete(table).where(column == self.client))

@@ -187,3 +187,24 @@ def test_what_ships_must_be_registered(registry: ModelRegistry, artifacts: tuple
 def test_a_delivery_may_be_called_anything(delivery: str, registry: ModelRegistry, artifacts: tuple[Artifact, ...]) -> None:
     assert _register(registry, artifacts, delivery).delivery_id == delivery
     assert _register(registry, artifacts, delivery).number == 1
+
+
+def test_an_erased_client_has_no_versions_and_numbers_go_on(
+    registry: ModelRegistry, artifacts: tuple[Artifact, ...], tmp_path: Path
+) -> None:
+    first = _register(registry, artifacts, "d1")
+    registry.promote(CLIENT, first.number)
+    _register(registry, artifacts, "d2")
+    kept = _register(registry, artifacts, "d1", client="other-client")
+    assert [version.number for version in registry.erase(CLIENT)] == [1, 2]
+    assert registry.versions(CLIENT) == ()
+    assert registry.champion(CLIENT) is None
+    assert not (tmp_path / "store" / CLIENT).exists()
+    assert registry.erase(CLIENT) == ()
+    assert [version.number for version in registry.versions("other-client")] == [1]
+    for artifact in kept.artifacts:
+        verify_artifact(artifact)
+    again = _register(registry, artifacts, "d3")
+    assert (again.number, again.aliases) == (3, (CHALLENGER,))
+    for artifact in again.artifacts:
+        verify_artifact(artifact)

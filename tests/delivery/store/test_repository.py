@@ -45,6 +45,22 @@ def test_a_delivery_and_its_stages(store: Store) -> None:
     assert row.decision == {"promote": True, "gates": [{"name": "baseline", "passed": True, "why": "is better"}]}
 
 
+def test_an_erased_client_is_forgotten_and_the_others_are_not(store: Store) -> None:
+    for slug in ("acme", "other"):
+        repository = store.add_client(slug, "finance")
+        delivery = repository.start_delivery({"client": slug})
+        repository.set_stage(delivery.id, "train", state="done", key="k")
+        repository.record_dataset(DataReport(1, "chat-jsonl", "f" * 64, {}, (Check("pii", "ok", 0, "none"),)))
+        repository.record_report(delivery.id, folder=Path("r"), sha256="0" * 64)
+    store.client("acme").erase()
+    assert store.client("acme").deliveries() == []
+    assert store.client("acme").reports() == []
+    (kept,) = store.client("other").deliveries()
+    assert len(store.client("other").stages(kept.id)) == 1
+    assert len(store.client("other").reports()) == 1
+    store.client("acme").erase()
+
+
 def test_clients_do_not_see_each_other(store: Store) -> None:
     acme, other = store.add_client("acme", "finance"), store.add_client("other", "games")
     delivery = acme.start_delivery({"client": "acme"})
