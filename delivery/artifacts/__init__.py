@@ -5,7 +5,17 @@ LabeledDataset -> Splits (``data``) -> TrainingPlan -> Adapter -> Artifact (``mo
 (``evidence``) -> CostEstimate -> Decision -> Report (``outcome``).
 """
 
-from delivery.artifacts.data import Check, DataReport, Example, LabeledDataset, Message, Split, Splits, Status
+from delivery.artifacts.data import (
+    Check,
+    DataReport,
+    Example,
+    LabeledDataset,
+    Message,
+    Split,
+    Splits,
+    Status,
+    input_key_of,
+)
 from delivery.artifacts.evidence import (
     Answer,
     BaselinePack,
@@ -84,6 +94,7 @@ __all__ = [
     "TrainingRecord",
     "describe_folder",
     "from_json",
+    "input_key_of",
     "no_progress",
     "sha256_file",
     "sha256_json",

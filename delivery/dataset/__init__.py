@@ -6,9 +6,10 @@ A row as it may come::
 """
 
 from delivery.dataset.checks import check
-from delivery.dataset.loading import load
+from delivery.dataset.loading import Reading, load, read
 from delivery.dataset.problems import RowProblems
 from delivery.dataset.sources import source_sha256
 from delivery.dataset.splits import split
+from delivery.dataset.writing import from_chat_row, to_chat_row
 
-__all__ = ["RowProblems", "check", "load", "source_sha256", "split"]
+__all__ = ["Reading", "RowProblems", "check", "from_chat_row", "load", "read", "source_sha256", "split", "to_chat_row"]
