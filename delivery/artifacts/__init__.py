@@ -16,6 +16,7 @@ from delivery.artifacts.data import (
     Split,
     Splits,
     Status,
+    input_key_of,
 )
 from delivery.artifacts.evidence import (
     Answer,
@@ -97,6 +98,7 @@ __all__ = [
     "TrainingRecord",
     "describe_folder",
     "from_json",
+    "input_key_of",
     "no_progress",
     "sha256_file",
     "sha256_json",

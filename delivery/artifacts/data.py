@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -56,10 +57,15 @@ class Example:
     @property
     def input_key(self) -> str:
         """Hash of the same after NFKC, case folding and white-space folding: equal keys are exact duplicates."""
-        if self.key:
-            return self.key
-        text = "\n".join(f"{m.role}: {m.content}" for m in self.messages if m.role != "system")
-        return hashlib.sha256(" ".join(unicodedata.normalize("NFKC", text).casefold().split()).encode()).hexdigest()
+        return self.key or input_key_of(self.messages)
+
+
+def input_key_of(messages: Sequence[Message]) -> str:
+    """``Example.input_key`` of messages."""
+    text = "\n".join([f"{m.role}: {m.content}" for m in messages if m.role != "system"])
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
+    return hashlib.sha256(" ".join(text.casefold().split()).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,24 @@ A row as it may come::
 """
 
 from delivery.dataset.checks import Lengths, check
-from delivery.dataset.loading import load
+from delivery.dataset.loading import Reading, load, read
 from delivery.dataset.problems import RowProblems
 from delivery.dataset.sources import source_sha256
 from delivery.dataset.splits import split
 from delivery.dataset.versions import RowStore, StoredRows
+from delivery.dataset.writing import from_chat_row, to_chat_row
 
-__all__ = ["Lengths", "RowProblems", "RowStore", "StoredRows", "check", "load", "source_sha256", "split"]
+__all__ = [
+    "Lengths",
+    "Reading",
+    "RowProblems",
+    "RowStore",
+    "StoredRows",
+    "check",
+    "from_chat_row",
+    "load",
+    "read",
+    "source_sha256",
+    "split",
+    "to_chat_row",
+]

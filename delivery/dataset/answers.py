@@ -8,9 +8,11 @@ from collections.abc import Callable
 import jsonschema_rs
 
 from delivery.client_config import UseCase
-from delivery.dataset.problems import BadRow, quoted
+from delivery.dataset.problems import KEPT, BadRow, quoted
 from delivery.dataset.rows import parse_json
 from delivery.errors import ConfigError
+
+LONGEST_SLIP = 200
 
 Check = Callable[[str, str], str]
 """(answer, its field) -> the answer to keep. Raises ``BadRow``."""
@@ -31,13 +33,22 @@ def answer_check(use_case: UseCase | None) -> Check:
 
 def _labels(labels: tuple[str, ...]) -> Check:
     spelling = {label.strip().casefold(): label for label in labels}
+    hints: dict[str, str] = {}
+
+    def hint_for(folded: str) -> str:
+        # The search costs a millisecond a label set: it is made for what may be a slip, and not for every row of a file.
+        if folded not in hints:
+            if len(folded) > LONGEST_SLIP or len(hints) >= KEPT:
+                return ""
+            near = difflib.get_close_matches(folded, spelling, n=1)
+            hints[folded] = f" (did you mean {quoted(spelling[near[0]])}?)" if near else ""
+        return hints[folded]
 
     def check(answer: str, field: str) -> str:
         folded = answer.strip().casefold()
         if folded in spelling:
             return spelling[folded]
-        near = difflib.get_close_matches(folded, spelling, n=1)
-        hint = f" (did you mean {quoted(spelling[near[0]])}?)" if near else ""
+        hint = hint_for(folded)
         raise BadRow(
             f"{quoted(answer)} is no label of the use case{hint}; correct it, or add it to use_case.labels", field=field
         )

@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, NamedTuple, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
-import orjson
-
-from delivery.artifacts import Example, LabeledDataset, Message, Split, sha256_json
+from delivery.artifacts import Example, LabeledDataset, Message, input_key_of, sha256_json
 from delivery.client_config import UseCase
 from delivery.dataset.answers import answer_check
-from delivery.dataset.formats import Labeled, Reader, recognise
-from delivery.dataset.problems import BadRow, BrokenFile, Problems, quoted
+from delivery.dataset.fields import row_id, row_metadata, row_split, weight_of
+from delivery.dataset.formats import Reader, reader_of_first, refuse_other
+from delivery.dataset.problems import BadRow, BrokenFile, Problems, RowProblems, quoted
 from delivery.dataset.rows import Container, open_rows
-from delivery.dataset.sources import read_lines, shown
+from delivery.dataset.sources import read_lines
+from delivery.dataset.stores import shown
 from delivery.errors import ClientDataError
 
-COMMON_KEYS = frozenset({"id", "split", "weight", "metadata"})
-SPLITS = ("train", "validation", "test")
+COMMON_KEYS = frozenset({"id", "split", "weight", "metadata", "delivery_key"})
+"""Of every format. The last is ours (``writing``), and never believed from a client's file."""
+MAX_CHARACTERS = 1_000_000
+"""Of one row's texts: more than any base model reads, and a bound for what follows."""
+DIGEST = 32
+_REMEMBERED = 1_000
+
+
+class Reading(NamedTuple):
+    """What could be read: the good rows, and what is wrong with the others."""
+
+    dataset: LabeledDataset
+    problems: tuple[str, ...]
+    """The first ones in file order, each ``file:line: field: what; remedy``."""
+    total: int
+    """All problems, counted."""
 
 
 def load(paths: Sequence[str], *, use_case: UseCase | None = None) -> LabeledDataset:
@@ -35,52 +47,47 @@ def load(paths: Sequence[str], *, use_case: UseCase | None = None) -> LabeledDat
         ConfigError: the use case's schema is no JSON Schema.
         RetryableError: a remote store did not answer.
     """
-    convert = _Converter(use_case)
-    problems, collected, formats = Problems(), _Collected(), dict[str, None]()
+    reading = read(paths, use_case=use_case)
+    if reading.total:
+        raise RowProblems(reading.problems, reading.total)
+    return reading.dataset
+
+
+def read(paths: Sequence[str], *, use_case: UseCase | None = None) -> Reading:
+    """``load`` for those who want the good rows although others are wrong.
+
+    Raises:
+        ClientDataError: a file is missing, unreadable or holds no row.
+        ConfigError: the use case's schema is no JSON Schema.
+        RetryableError: a remote store did not answer.
+    """
+    problems, rows = Problems(), _Rows(use_case)
     for path in paths:
-        for read in _read_file(path, convert, problems):
-            formats[read.format] = None
-            try:
-                collected.add(read.example)
-            except BadRow as bad:
-                problems.add(read.example.source, read.example.line, bad)
-    problems.raise_if_any()
-    if not collected.examples:
+        _read_file(path, rows, problems)
+    if not rows.examples and not problems.total:
         raise ClientDataError("data.path: names no file; give labeled rows")
-    return LabeledDataset(
-        examples=tuple(collected.examples),
-        fingerprint=hashlib.sha256("".join(sorted(collected.hashes)).encode()).hexdigest(),
-        format=" + ".join(formats),
-        repeated=tuple(collected.repeated),
-    )
+    return Reading(rows.finish(), problems.kept, problems.total)
 
 
-class _Read(NamedTuple):
-    """A row as read: ``example.id`` is empty where the row brought none."""
-
-    example: Example
-    format: str
-
-
-def _read_file(path: str, convert: _Converter, problems: Problems) -> Iterator[_Read]:
+def _read_file(path: str, rows: _Rows, problems: Problems) -> None:
     source = shown(path)
     reader: Reader | None = None
     empty = True
     try:
-        container, rows = open_rows(read_lines(path))
-        for line, content in rows:
+        container, found = open_rows(read_lines(path))
+        for line, content in found:
             empty = False
             try:
                 if isinstance(content, BadRow):
                     raise content
-                reader = reader or _reader_of_first(content, container, line)
-                example = convert(content, reader, _Place(container, source, line))
+                if reader is None:
+                    reader = reader_of_first(content, container, line)
+                    rows.begin(reader, container, source)
+                rows.add(content, line)
             except BrokenFile:
                 raise
             except BadRow as bad:
                 problems.add(source, line, bad)
-                continue
-            yield _Read(example, f"{reader.shape}-{container}")
     except BrokenFile as broken:
         problems.add(source, broken.line, broken)
     else:
@@ -88,133 +95,109 @@ def _read_file(path: str, convert: _Converter, problems: Problems) -> Iterator[_
             raise ClientDataError(f"{source}: holds no rows; give labeled rows")
 
 
-def _reader_of_first(row: Mapping[str, Any], container: Container, line: int) -> Reader:
-    found = recognise(row, container)
-    if found is None:
-        keys = quoted(", ".join(row), 80)
-        known = '{"messages": [...]} or {"text": ..., "label": ...} a line, or a CSV with the columns text and label'
-        raise BrokenFile(f"the format is not recognised from the keys {keys}; give {known}", line=line)
-    return found
-
-
-class _Place(NamedTuple):
-    container: Container
-    source: str
-    line: int
-
-
-class _Converter:
-    """A row of a known format into an ``Example`` of the use case."""
+class _Rows:
+    """The good rows of all files. Word for word repeats are left out; an id given twice with other content is an error."""
 
     def __init__(self, use_case: UseCase | None) -> None:
-        self._system = Message("system", use_case.system_prompt) if use_case is not None else None
-        self._check: Callable[[str, str], str] = answer_check(use_case)
+        self.examples: list[Example] = []
+        self._repeated: list[str] = []
+        self._formats: dict[str, None] = {}
+        # 32 bytes a row, end to end: as objects they would take more than twice that.
+        self._contents = bytearray()
+        self._by_name: dict[str, int] = {}
+        self._prompt = use_case.system_prompt if use_case is not None else None
+        self._check = answer_check(use_case)
+        # Nearly every row of a file has the same keys and the same system message.
+        self._further: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._system: dict[str, Message] = {}
 
-    def __call__(self, row: Mapping[str, Any], reader: Reader, place: _Place) -> Example:
-        found = recognise(row, place.container)
-        if found is not None and found is not reader:
-            raise BadRow(f"is a {found.shape} row in a {reader.shape} file; put each format in a file of its own")
-        missing = sorted(reader.keys - row.keys())
-        if missing:
-            raise BadRow("is missing; every row of this file needs it", field=missing[0])
-        labeled: Labeled = reader.read(row)
-        messages = labeled.messages
-        if self._system is not None and messages[0].role != "system":
-            messages = (self._system, *messages)
-        return Example(
-            id=_id(row.get("id")),
-            messages=messages,
-            answer=self._check(labeled.answer, labeled.answer_field),
-            split=_split(row.get("split")),
-            weight=_weight(row.get("weight")),
-            metadata=_metadata(row, reader),
-            source=place.source,
-            line=place.line,
+    def begin(self, reader: Reader, container: Container, source: str) -> None:
+        """What follows is of this format, from this file."""
+        self._reader, self._container, self._source = reader, container, source
+        self._format = f"{reader.shape}-{container}"
+        self._further.clear()
+
+    def add(self, row: dict[str, Any], line: int) -> None:
+        """Take a row in.
+
+        Raises:
+            BadRow: why it cannot be used.
+        """
+        further = self._further.get(tuple(row))
+        if further is None:
+            further = self._keys_beside(row)
+        labeled = self._reader.read(row)
+        messages = self._with_system(labeled.messages, labeled.tools)
+        if sum([len(m.content) for m in messages], len(labeled.answer) + len(labeled.rejected)) > MAX_CHARACTERS:
+            raise BadRow(f"has more than {MAX_CHARACTERS:,} characters of text; shorten it, or take it out")
+        own = row_id(row.get("id"))
+        answer = self._check(labeled.answer, labeled.answer_field)
+        split = row_split(row.get("split"))
+        weight = weight_of(row.get("weight")) * labeled.weight
+        metadata = row_metadata(row, further)
+        key = input_key_of(messages)
+        # Everything that the row says (its own id, too), and nothing about where it stood.
+        said = [own, [[m.role, m.content] for m in messages], answer, split, weight, metadata]
+        content = bytes.fromhex(sha256_json([*said, labeled.rejected] if labeled.rejected else said))
+        name = self._name(own, key, content)
+        if name is not None:
+            self.examples.append(
+                Example(name, messages, answer, split, weight, metadata, self._source, line, labeled.rejected, key)
+            )
+            self._formats[self._format] = None
+
+    def finish(self) -> LabeledDataset:
+        """The rows, in their order; nothing can be added afterwards."""
+        self._by_name.clear()
+        digest = hashlib.sha256()
+        for content in sorted([self._content(row) for row in range(len(self.examples))]):
+            digest.update(content.hex().encode())
+        return LabeledDataset(
+            examples=tuple(self.examples),
+            fingerprint=digest.hexdigest(),
+            format=" + ".join(self._formats),
+            repeated=tuple(self._repeated),
         )
 
+    def _content(self, row: int) -> bytes:
+        return bytes(self._contents[row * DIGEST : (row + 1) * DIGEST])
 
-class _Collected:
-    """Rows by id. Word for word repeats are left out; an id given twice with other content is an error."""
+    def _keys_beside(self, row: Mapping[str, Any]) -> tuple[str, ...]:
+        refuse_other(row, self._reader, self._container)
+        known = COMMON_KEYS | self._reader.keys | self._reader.further
+        further = tuple(key for key in row if key not in known)
+        if len(self._further) < _REMEMBERED:
+            self._further[tuple(row)] = further
+        return further
 
-    def __init__(self) -> None:
-        self.examples: list[Example] = []
-        self.hashes: list[str] = []
-        self.repeated: list[str] = []
-        self._seen: dict[str, _Seen] = {}
+    def _with_system(self, messages: tuple[Message, ...], tools: str) -> tuple[Message, ...]:
+        """The messages under the row's own system message or the use case's prompt, with the row's tools at its end."""
+        own = messages[0].content if messages[0].role == "system" else None
+        parts = [part for part in (self._prompt if own is None else own, tools) if part]
+        if not parts:
+            return messages
+        content = "\n\n".join(parts)
+        system = self._system.get(content)
+        if system is None:
+            system = Message("system", content)
+            if len(self._system) < _REMEMBERED:
+                self._system[content] = system
+        return (system, *messages) if own is None else (system, *messages[1:])
 
-    def add(self, example: Example) -> None:
-        content = _content_sha256(example)
-        name = example.id or example.input_key[:16]
-        first = self._seen.get(name)
-        if not example.id and first is not None and first.content != content:
+    def _name(self, own: str, key: str, content: bytes) -> str | None:
+        """What the row is called from now on; None for a repeat of an earlier one."""
+        name = own or key[:16]
+        first = self._by_name.setdefault(name, len(self.examples))
+        if not own and first < len(self.examples) and self._content(first) != content:
             # The same input with another answer, or in other case or spacing: a row of its own, on the same side.
-            name = f"{name}-{content[:8]}"
-            first = self._seen.get(name)
-        if first is None:
-            self._seen[name] = _Seen(content, example.source, example.line)
-            self.examples.append(example if example.id else replace(example, id=name))
-            self.hashes.append(content)
-        elif first.content == content:
-            self.repeated.append(name)
-        else:
-            what = f"{quoted(name)} is also the id of {first.source}:{first.line}, which says something else"
+            name = f"{name}-{content[:4].hex()}"
+            first = self._by_name.setdefault(name, len(self.examples))
+        if first == len(self.examples):
+            self._contents += content
+            return name
+        earlier = self.examples[first]
+        if self._content(first) != content:
+            what = f"{quoted(name)} is also the id of {earlier.source}:{earlier.line}, which says something else"
             raise BadRow(f"{what}; give each row its own", field="id")
-
-
-class _Seen(NamedTuple):
-    content: str
-    source: str
-    line: int
-
-
-def _content_sha256(example: Example) -> str:
-    """Hash of everything that a row says (its own id, too), and of nothing about where it stood."""
-    turns = [[m.role, m.content] for m in example.messages]
-    return sha256_json([example.id, turns, example.answer, example.split, example.weight, example.metadata])
-
-
-def _id(value: Any) -> str:
-    if value is None:
-        return ""
-    name = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    if not isinstance(name, str) or not name.strip() or not name.isprintable() or len(name) > 200:
-        raise BadRow(f"{quoted(value)} is no id; give up to 200 printable characters or a whole number", field="id")
-    return name
-
-
-def _split(value: Any) -> Split | None:
-    if value is None:
+        self._repeated.append(earlier.id)
         return None
-    if not isinstance(value, str) or value not in SPLITS:
-        raise BadRow(f"{quoted(value)} is not one of {', '.join(SPLITS)}", field="split")
-    return cast(Split, value)
-
-
-def _weight(value: Any) -> float:
-    if value is None:
-        return 1.0
-    try:
-        weight = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else math.nan
-    except (ValueError, OverflowError):
-        weight = math.nan
-    if not math.isfinite(weight) or weight < 0:
-        raise BadRow(f"{quoted(value)} is no finite number of at least 0", field="weight")
-    return weight
-
-
-def _metadata(row: Mapping[str, Any], reader: Reader) -> dict[str, str]:
-    """The row's metadata as strings, and every further plain field of the row beside it."""
-    given = row.get("metadata")
-    if given is not None and not isinstance(given, dict):
-        raise BadRow(f"is a {type(given).__name__}; write an object of names and values", field="metadata")
-    further = {key: value for key, value in row.items() if key not in COMMON_KEYS and key not in reader.keys}
-    for key, value in further.items():
-        if isinstance(value, dict | list):
-            raise BadRow("unknown key with nested values; put it under metadata, or take it out", field=quoted(key))
-    return dict(_as_text({**further, **(given or {})}.items()))
-
-
-def _as_text(items: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, str]]:
-    for key, value in items:
-        if value is not None:
-            yield key, value if isinstance(value, str) else orjson.dumps(value).decode()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import reprlib
+
 from delivery.errors import ClientDataError
 
 KEPT = 20
@@ -38,26 +40,22 @@ class Problems:
 
     def __init__(self) -> None:
         self._kept: list[str] = []
-        self._total = 0
+        self.total = 0
 
     def add(self, source: str, line: int, bad: BadRow) -> None:
         """Note one row's problem as ``file:line: field: what; remedy``, whatever the values hold on one line."""
-        self._total += 1
+        self.total += 1
         if len(self._kept) < KEPT:
             field = f"{bad.field}: " if bad.field else ""
             self._kept.append(" ".join(f"{source}:{line}: {field}{bad.what}".split()))
 
-    def raise_if_any(self) -> None:
-        """End the reading when something was wrong.
-
-        Raises:
-            RowProblems: naming the first problem and how many there are besides.
-        """
-        if self._kept:
-            raise RowProblems(tuple(self._kept), self._total)
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The first problems, in file order."""
+        return tuple(self._kept)
 
 
 def quoted(value: object, limit: int = 40) -> str:
     """A value as a message may show it: escaped, and cut to ``limit`` characters."""
-    text = value if isinstance(value, str) else repr(value)
+    text = value if isinstance(value, str) else reprlib.repr(value)
     return repr(text if len(text) <= limit else f"{text[: limit - 1]}…")

@@ -12,11 +12,24 @@ from typing import Any, Literal, NamedTuple
 import orjson
 
 from delivery.dataset.problems import BadRow, BrokenFile, quoted
-from delivery.dataset.sources import decoded
+from delivery.dataset.sources import MAX_LINE_BYTES, decoded
 
 Container = Literal["jsonl", "csv"]
 
+MAX_VALUES = 1_000_000
+MAX_COLUMNS = 1_000
+
 _KEY_END = re.compile(rb'"\s*:')
+_QUOTED_KEY_END = re.compile(rb'\\"\s*:')
+_HINTS = (
+    ("end of data", "the line ends in the middle; write each row on one line, whole"),
+    ("not valid UTF-8", "save the file as UTF-8"),
+    ("surrogate", "half a character is left of a pair; write the whole character, or take it out"),
+    ("control character", "write line ends and tabs inside a text as \\n and \\t"),
+    ("infinity", "write numbers that a double holds"),
+    ("depth", "make it flatter: 1,024 levels are read"),
+    ("escape", "write a backslash inside a text as \\\\"),
+)
 
 
 class Row(NamedTuple):
@@ -37,51 +50,60 @@ def open_rows(lines: Iterable[bytes]) -> Rows:
     """The rows of a file, JSON lines or CSV by its first line that is not blank.
 
     Raises:
-        BrokenFile: the file is a JSON array, or reading failed (see ``read_lines``).
+        BrokenFile: the file is a JSON array or one indented object, or reading failed (see ``read_lines``).
     """
     stream = iter(lines)
-    head: list[bytes] = []
+    blank = 0
     first = b""
-    for line in stream:
-        head.append(line)
-        first = line.lstrip()
-        if first:
+    for first in stream:
+        if not first.isspace():
             break
-    if first.startswith(b"["):
-        raise BrokenFile("begins a JSON array; write one JSON object a line", line=len(head))
-    container: Container = "jsonl" if first.startswith(b"{") else "csv"
-    read: Callable[[Iterable[bytes]], Iterator[Row]] = _jsonl if container == "jsonl" else _csv
-    return Rows(container, read(chain(head, stream)))
+        blank += 1
+    start = first.lstrip()
+    if start.startswith(b"["):
+        raise BrokenFile("begins a JSON array; write one JSON object a line", line=blank + 1)
+    if start.rstrip() == b"{":
+        raise BrokenFile("begins a JSON object over several lines; write one JSON object a line", line=blank + 1)
+    container: Container = "jsonl" if start.startswith(b"{") else "csv"
+    read: Callable[[Iterable[bytes], int], Iterator[Row]] = _jsonl if container == "jsonl" else _csv
+    return Rows(container, read(chain((first,), stream), blank + 1) if start else iter(()))
 
 
 def parse_json(text: bytes | str) -> Any:
     """One JSON value.
 
     Raises:
-        BadRow: not JSON, or a key given twice in one object (which parsers silently resolve to the last).
+        BadRow: not JSON, too many values to hold, or a key given twice in one object (which parsers silently resolve to
+            the last).
     """
     data = text.encode() if isinstance(text, str) else text
+    if len(data) > MAX_VALUES and sum(data.count(mark) for mark in (b",", b"[", b"{")) > MAX_VALUES:
+        raise BadRow(f"may hold more than {MAX_VALUES:,} values; split it")
     try:
         value = orjson.loads(data)
-        if len(_KEY_END.findall(data)) > _count_keys(value):
+        if _may_repeat_keys(data, value):
             json.loads(data, object_pairs_hook=_refuse_repeated_keys)
     except orjson.JSONDecodeError as error:
         raise BadRow(f"is not valid JSON ({error.msg} at character {error.pos + 1})") from error
     except RecursionError as error:
-        raise BadRow("is nested too deeply") from error
+        raise BadRow("is nested too deeply; make it flatter") from error
     return value
 
 
-def _count_keys(value: Any) -> int:
-    count, open_values = 0, [value]
-    while open_values:
-        current = open_values.pop()
-        if isinstance(current, dict):
-            count += len(current)
+def _may_repeat_keys(data: bytes, value: Any) -> bool:
+    """Whether the text has more ends of keys than the value has keys. Never wrongly false."""
+    ends = len(_KEY_END.findall(data))
+    # An escaped quote and a colon inside a text look like a key's end, unless the backslash is itself escaped.
+    if b'\\"' in data and b'\\\\"' not in data:
+        ends -= len(_QUOTED_KEY_END.findall(data))
+    open_values = [value]
+    for current in open_values:
+        if type(current) is dict:
+            ends -= len(current)
             open_values.extend(current.values())
-        elif isinstance(current, list):
+        elif type(current) is list:
             open_values.extend(current)
-    return count
+    return ends > 0
 
 
 def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -93,40 +115,56 @@ def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _jsonl(lines: Iterable[bytes]) -> Iterator[Row]:
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
+def _jsonl(lines: Iterable[bytes], start: int) -> Iterator[Row]:
+    for number, line in enumerate(lines, start):
+        if line.isspace():
             continue
         try:
-            yield Row(number, _object(line))
+            value = parse_json(line)
+            if not isinstance(value, dict):
+                raise BadRow(f"is a JSON {type(value).__name__}; write one JSON object a line")
         except BadRow as bad:
-            yield Row(number, bad)
+            yield Row(number, _explained(line, bad))
+        else:
+            yield Row(number, value)
 
 
-def _object(line: bytes) -> dict[str, Any]:
+def _explained(line: bytes, bad: BadRow) -> BadRow:
+    """What is wrong with a line, with what to do about it."""
     try:
-        value = parse_json(line)
-    except BadRow:
         decoded(line)
-        raise
-    if not isinstance(value, dict):
-        raise BadRow(f"is a JSON {type(value).__name__}; write one JSON object a line")
-    return value
+    except BadRow as encoding:
+        return encoding
+    if bad.field or ";" in bad.what:
+        return bad
+    body = line.strip()
+    if b"\r" in body:
+        remedy = "there are line ends of CR alone; save the file with LF or CRLF"
+    elif body.endswith(b","):
+        remedy = "end rows without a comma"
+    elif body.startswith(b"{'"):
+        remedy = "it is written as Python, with single quotes; write it with json.dumps"
+    elif re.search(rb"[:,\[]\s*-?(NaN|Infinity)\b", body):
+        remedy = "NaN and Infinity are no JSON; write null, or leave the field out"
+    else:
+        remedy = next((hint for mark, hint in _HINTS if mark in bad.what), "correct the line, or take it out")
+    return BadRow(f"{bad.what}; {remedy}")
 
 
-def _csv(lines: Iterable[bytes]) -> Iterator[Row]:
+def _csv(lines: Iterable[bytes], start: int) -> Iterator[Row]:
     """Rows of a CSV with a header. Quoting is strict: one stray quote would swallow every row after it."""
-    reader = csv.reader(_texts(lines), strict=True)
+    texts = _Texts(lines, start)
+    reader = csv.reader(texts, strict=True)
     header: list[str] | None = None
     while True:
-        begin = reader.line_num + 1
+        begin = start + reader.line_num
+        texts.pending = 0
         try:
             cells = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            what = f"is not valid CSV ({error}); check the quotes of the row that begins here"
-            raise BrokenFile(what, line=begin) from error
+            raise BrokenFile(f"is not valid CSV ({error}); {_csv_remedy(str(error))}", line=begin) from error
         if not any(cell.strip() for cell in cells):
             continue
         if header is None:
@@ -138,16 +176,39 @@ def _csv(lines: Iterable[bytes]) -> Iterator[Row]:
             yield Row(begin, {name: cell or None for name, cell in zip(header, cells, strict=True)})
 
 
-def _texts(lines: Iterable[bytes]) -> Iterator[str]:
-    for number, line in enumerate(lines, start=1):
+def _csv_remedy(error: str) -> str:
+    if "new-line character" in error:
+        return "there are line ends of CR alone; save the file with LF or CRLF"
+    return "check the quotes of the row that begins here"
+
+
+class _Texts:
+    """Lines as text for the CSV reader, which may take many of them for one row."""
+
+    def __init__(self, lines: Iterable[bytes], start: int) -> None:
+        self._lines = enumerate(lines, start)
+        self.pending = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        number, line = next(self._lines)
+        self.pending += len(line)
+        if self.pending > MAX_LINE_BYTES:
+            raise BrokenFile(f"ends {MAX_LINE_BYTES >> 20} MiB of one row; check the quotes of the row before", line=number)
         try:
-            yield decoded(line)
+            return decoded(line)
         except BadRow as bad:
             raise BrokenFile(bad.what, line=number) from bad
 
 
 def _header(cells: list[str], line: int) -> list[str]:
+    if len(cells) > MAX_COLUMNS:
+        raise BrokenFile(f"the header has {len(cells):,} columns; keep {MAX_COLUMNS:,} at most", line=line)
     names = [cell.strip().casefold() for cell in cells]
+    if names.count("") > 1:
+        raise BrokenFile("the header has columns without a name; name them, or take them out", line=line)
     if len(set(names)) != len(names):
         raise BrokenFile("the header names a column twice; name each once", line=line)
     return names

@@ -1,56 +1,70 @@
-"""Bytes of a file, line by line, from this machine or from any fsspec URL."""
+"""Bytes of a file, line by line, from this machine or from any fsspec URL, plain or gzip."""
 
 from __future__ import annotations
 
 import codecs
+import gzip
 import hashlib
 import io
-import re
+import zlib
 from collections.abc import Iterator
-from pathlib import Path
-from typing import cast
+from typing import IO, Any, cast
 
 from delivery.dataset.problems import BadRow, BrokenFile
-from delivery.errors import ClientDataError, RetryableError
+from delivery.dataset.stores import BLOCK, open_bytes, unreadable
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
-UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+GZIP_FREE_BYTES = 64 * 1024 * 1024
+GZIP_RATIO = 200
+"""A gzip file may unpack to 64 MiB, and beyond that to 200 times its size; text comes to 3 to 20 times."""
 
-
-def shown(path: str) -> str:
-    """A path as messages and examples name it: a URL loses credentials and query, which may be a signature."""
-    if "://" not in path:
-        return path
-    return re.sub(r"//[^/]*@", "//", path.partition("?")[0])
+_GZIP = b"\x1f\x8b"
+_OTHER_ENCODINGS = (
+    (codecs.BOM_UTF32_LE, "UTF-32"),
+    (codecs.BOM_UTF32_BE, "UTF-32"),
+    (codecs.BOM_UTF16_LE, "UTF-16"),
+    (codecs.BOM_UTF16_BE, "UTF-16"),
+)
+_OTHER_KINDS = (
+    (b"PK\x03\x04", "a ZIP archive or an Excel workbook; export its table as CSV, or unpack it"),
+    (b"PAR1", "a Parquet file; export it as JSON lines"),
+    (b"ARROW1", "an Arrow file; export it as JSON lines"),
+    (b"%PDF", "a PDF; give the rows as JSON lines or CSV"),
+    (b"SQLite format 3", "a SQLite database; export its table as CSV"),
+    (b"BZh", "bzip2 data; unpack it, or pack it with gzip"),
+    (b"\xfd7zXZ", "xz data; unpack it, or pack it with gzip"),
+    (b"\x28\xb5\x2f\xfd", "zstd data; unpack it, or pack it with gzip"),
+    (b"7z\xbc\xaf", "a 7z archive; unpack it"),
+)
 
 
 def read_lines(path: str) -> Iterator[bytes]:
-    """The lines of a file with their ends, streamed; a UTF-8 byte-order mark is taken off.
+    """The lines of a file with their ends, streamed; gzip is unpacked, a UTF-8 byte-order mark is taken off.
+
+    No more is held than one line and the buffers.
 
     Raises:
         ClientDataError: there is no such file, or it cannot be read.
         RetryableError: a remote store did not answer.
-        BrokenFile: what follows cannot be text in UTF-8.
+        BrokenFile: what follows cannot be text in UTF-8, the gzip data is damaged, or the file changes as it is read.
     """
-    with _open(path) as stream:
-        number = 0
-        while True:
-            try:
+    with open_bytes(path) as packed:
+        number = 1
+        try:
+            stream = _text_stream(packed)
+            line = stream.readline(MAX_LINE_BYTES + 1).removeprefix(codecs.BOM_UTF8)
+            while line:
+                if b"\0" in line:
+                    raise BadRow("holds a NUL byte, so this is no UTF-8 text; save the file as UTF-8")
+                if len(line) > MAX_LINE_BYTES:
+                    raise BadRow(f"is longer than {MAX_LINE_BYTES >> 20} MiB; write one row a line")
+                yield line
+                number += 1
                 line = stream.readline(MAX_LINE_BYTES + 1)
-            except Exception as error:
-                raise _unreadable(path, error) from error
-            if not line:
-                return
-            number += 1
-            if number == 1:
-                if line.startswith(UTF16_MARKS):
-                    raise BrokenFile("is UTF-16 text; save the file as UTF-8", line=1)
-                line = line.removeprefix(codecs.BOM_UTF8)
-            if b"\0" in line:
-                raise BrokenFile("holds a NUL byte, so this is no UTF-8 text; save the file as UTF-8", line=number)
-            if len(line) > MAX_LINE_BYTES:
-                raise BrokenFile(f"is longer than {MAX_LINE_BYTES >> 20} MiB; write one row a line", line=number)
-            yield line
+        except BadRow as bad:
+            raise BrokenFile(bad.what, line=number) from bad
+        except Exception as error:
+            raise unreadable(path, error) from error
 
 
 def source_sha256(path: str) -> str:
@@ -60,11 +74,11 @@ def source_sha256(path: str) -> str:
         ClientDataError: there is no such file, or it cannot be read.
         RetryableError: a remote store did not answer.
     """
-    with _open(path) as stream:
+    with open_bytes(path) as stream:
         try:
             return hashlib.file_digest(stream, "sha256").hexdigest()
         except Exception as error:
-            raise _unreadable(path, error) from error
+            raise unreadable(path, error) from error
 
 
 def decoded(line: bytes) -> str:
@@ -81,34 +95,56 @@ def decoded(line: bytes) -> str:
         raise BadRow(what) from error
 
 
-def _open(path: str) -> io.BufferedReader:
-    try:
-        if "://" in path:
-            import fsspec
+def _text_stream(packed: io.BufferedReader) -> io.BufferedReader:
+    """What holds the lines: the file itself, or what it unpacks to. Files of another kind are refused by their first bytes."""
+    stream = packed
+    if packed.peek(2).startswith(_GZIP):
+        stream = io.BufferedReader(_Unpacked(packed), BLOCK)
+    head = stream.peek(16)
+    if head.startswith(_GZIP):
+        raise BadRow("is gzip data that holds gzip data; unpack it once")
+    for mark, name in _OTHER_ENCODINGS:
+        if head.startswith(mark):
+            raise BadRow(f"is {name} text; save the file as UTF-8")
+    for mark, name in _OTHER_KINDS:
+        if head.startswith(mark):
+            raise BadRow(f"is {name}")
+    return stream
 
-            return cast(io.BufferedReader, fsspec.open(path, "rb").open())
-        local = Path(path)
-        if local.exists() and not local.is_file():
-            what = "a folder" if local.is_dir() else "no regular file"
-            raise ClientDataError(f"{path}: is {what}; name a JSONL or CSV file")
-        return local.open("rb")
-    except ClientDataError:
-        raise
-    except Exception as error:
-        raise _unreadable(path, error) from error
+
+class _Counted:
+    """Packed bytes as ``GzipFile`` asks for them, counted."""
+
+    def __init__(self, stream: io.BufferedReader) -> None:
+        self._stream = stream
+        self.taken = 0
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(size)
+        self.taken += len(data)
+        return data
 
 
-def _unreadable(path: str, error: Exception) -> Exception:
-    """One line for whatever a store raised. A remote error's own text stays out: it may quote a signed URL."""
-    remote = "://" in path
-    name = " ".join(shown(path).split())
-    if isinstance(error, FileNotFoundError):
-        return ClientDataError(f"{name}: there is no such file; check data.path")
-    if isinstance(error, IsADirectoryError):
-        return ClientDataError(f"{name}: is a folder; name a JSONL or CSV file")
-    if isinstance(error, ImportError) and remote:
-        return ClientDataError(f"{name}: the fsspec driver of {path.partition('://')[0]}:// is not installed; install it")
-    if remote and isinstance(error, TimeoutError | ConnectionError):
-        return RetryableError(f"{name}: the store did not answer ({type(error).__name__}); try again")
-    reason = type(error).__name__ if remote or not isinstance(error, OSError) else error.strerror
-    return ClientDataError(f"{name}: cannot be read ({reason}); check the path and the permissions")
+class _Unpacked(io.RawIOBase):
+    """Gzip data as it unpacks, up to a bound: a small file must not become an endless one."""
+
+    def __init__(self, packed: io.BufferedReader) -> None:
+        super().__init__()
+        self._packed = _Counted(packed)
+        self._given = 0
+        self._gzip = gzip.GzipFile(fileobj=cast(IO[bytes], self._packed), mode="rb")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            count = self._gzip.readinto(buffer)
+        except EOFError as error:
+            raise BadRow("the gzip data ends before its end, so it was cut off; copy or download the file again") from error
+        except (gzip.BadGzipFile, zlib.error) as error:
+            raise BadRow("the gzip data is damaged, or other bytes follow it; pack the file again") from error
+        self._given += count
+        if self._given > max(GZIP_FREE_BYTES, GZIP_RATIO * self._packed.taken):
+            raise BadRow(f"the gzip data unpacks to more than {GZIP_RATIO} times its size; unpack it, and name what comes out")
+        return count

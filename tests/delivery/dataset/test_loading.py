@@ -16,7 +16,8 @@ from pytest_httpserver import HTTPServer
 from delivery.artifacts import Message
 from delivery.client_config import UseCase
 from delivery.dataset import RowProblems, load, source_sha256
-from delivery.dataset.sources import MAX_LINE_BYTES, shown
+from delivery.dataset.sources import MAX_LINE_BYTES
+from delivery.dataset.stores import shown
 from delivery.errors import ClientDataError, ConfigError
 from tests.delivery.dataset.conftest import Write
 
@@ -77,7 +78,8 @@ class TestChat:
             (chat(("user", " \t"), ("assistant", "b")), "messages[0].content: is blank"),
             (chat(("user", "a"), ("assistant", "\u200b")), "messages[1].content: is blank"),
             ({"messages": [{"role": "user", "content": "a", "tool_calls": []}]}, "messages[0]: unknown key 'tool_calls'"),
-            (chat(("user", "a"), ("assistant", "b"), tools=[{}]), "'tools': unknown key with nested values"),
+            (chat(("user", "a"), ("assistant", "b"), tools=[{}]), "tools[0].function.name: is missing"),
+            (chat(("user", "a"), ("assistant", "b"), extra=[{}]), "'extra': unknown key with nested values"),
         ],
     )
     def test_what_is_wrong_is_named(self, write: Write, bad: dict[str, Any], says: str) -> None:
