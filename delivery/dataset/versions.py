@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import orjson
 from filelock import FileLock
@@ -31,7 +31,6 @@ from delivery.artifacts import (
     DataVersion,
     Example,
     LabeledDataset,
-    Message,
     Split,
     Splits,
     from_json,
@@ -40,6 +39,7 @@ from delivery.artifacts import (
 )
 from delivery.client_config import SplitRule
 from delivery.dataset.splits import side_names
+from delivery.dataset.writing import from_chat_row, to_chat_row
 from delivery.errors import ConfigError, IntegrityError
 
 LEFT_OUT = "left_out"
@@ -244,7 +244,7 @@ class RowStore:
         # A row is named by its content, so a changed one is no longer found under its name.
         for name, line in self._segment_lines(segment):
             if name in wanted:
-                yield name, _example(orjson.loads(line))
+                yield name, from_chat_row(orjson.loads(line), source=segment)
 
     def _manifest(self, version: DataVersion) -> tuple[list[_Entry], dict[str, Any]]:
         lines = _lines(self._manifest_path(version.id))
@@ -281,24 +281,7 @@ def _diff(before: Mapping[str, _Entry], after: Mapping[str, _Entry]) -> DataDiff
 
 def _body(example: Example) -> bytes:
     """A row as it is stored: all that it says, and nothing about where it stood."""
-    return orjson.dumps(
-        {
-            "id": example.id,
-            "messages": [[m.role, m.content] for m in example.messages],
-            "answer": example.answer,
-            "split": example.split,
-            "weight": example.weight,
-            "metadata": example.metadata,
-            "rejected": example.rejected,
-            "key": example.input_key,
-        },
-        option=orjson.OPT_SORT_KEYS,
-    )
-
-
-def _example(body: dict[str, Any]) -> Example:
-    messages = tuple(Message(role, content) for role, content in body["messages"])
-    return Example(**{**body, "messages": messages, "split": cast(Split | None, body["split"])})
+    return orjson.dumps(to_chat_row(example), option=orjson.OPT_SORT_KEYS)
 
 
 def _lines(path: Path) -> Iterator[bytes]:

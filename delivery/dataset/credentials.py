@@ -1,0 +1,151 @@
+"""What opens something to whoever holds it: keys and tokens by their known beginnings, private keys, given passwords."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from delivery.dataset.spans import Span, words
+
+
+class Token(NamedTuple):
+    """A kind of key. The character ``sign`` and one of ``marks`` stand in each, so a text without them is not searched."""
+
+    kind: str
+    sign: str
+    marks: tuple[str, ...]
+    pattern: re.Pattern[str]
+
+
+def _token(kind: str, marks: str, pattern: str, *, sign: str) -> Token:
+    return Token(kind, sign, tuple(marks.split()), re.compile(rf"(?<![A-Za-z0-9_])(?:{pattern})"))
+
+
+_PEM = r"(?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----"
+# A key that was cut off has no end line: then whatever looks like its body belongs to it.
+_PEM_BODY = r"(?:\s|\\[nr]|[A-Za-z0-9+/=]{20,}|(?:Proc-Type|DEK-Info|Version|Comment): ?[^\n]{0,80})*+"
+
+TOKENS = (
+    _token("private_key", "PRIVATE", rf"-----BEGIN {_PEM}(?:(?:(?!-----)[\s\S])*+-----END {_PEM}|{_PEM_BODY})", sign="-"),
+    _token("jwt", "eyJ", r"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*", sign="."),
+    _token("anthropic_key", "sk-ant-", r"sk-ant-[A-Za-z0-9_-]{20,}", sign="-"),
+    _token("openai_key", "sk-", r"sk-(?!ant-)[A-Za-z0-9_-]{20,}", sign="-"),
+    _token("aws_access_key", "AKIA ASIA", r"A[KS]IA[A-Z0-9]{16}(?![A-Za-z0-9])", sign="A"),
+    _token(
+        "github_token",
+        "ghp_ gho_ ghu_ ghs_ ghr_ github_pat_",
+        r"(?:gh[pousr]_[A-Za-z0-9]{20,255}|github_pat_[A-Za-z0-9_]{20,255})",
+        sign="_",
+    ),
+    _token("gitlab_token", "glpat-", r"glpat-[A-Za-z0-9_-]{16,}", sign="-"),
+    _token("slack_token", "xox", r"xox[abeoprs]-[A-Za-z0-9-]{10,}", sign="-"),
+    _token("slack_webhook", "hooks.slack.com", r"(?:https://)?hooks\.slack\.com/services/[A-Za-z0-9/]{20,}", sign="."),
+    _token("google_api_key", "AIza", r"AIza[A-Za-z0-9_-]{30,}", sign="A"),
+    _token(
+        "stripe_key", "_live_ _test_ whsec_", r"(?:[sr]k_(?:live|test)_[A-Za-z0-9]{16,}|whsec_[A-Za-z0-9+/]{20,})", sign="_"
+    ),
+    _token("huggingface_token", "hf_", r"hf_[A-Za-z0-9]{20,}", sign="_"),
+    _token("sendgrid_key", "SG.", r"SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}", sign="."),
+    _token("npm_token", "npm_", r"npm_[A-Za-z0-9]{30,}", sign="_"),
+    _token("pypi_token", "pypi-", r"pypi-[A-Za-z0-9_-]{40,}", sign="-"),
+)
+
+_BY_SIGN = {sign: tuple(token for token in TOKENS if token.sign == sign) for sign in "-_.A"}
+
+_LONG_BASE64 = re.compile(r"(?<![A-Za-z0-9/+=])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])")
+_IN_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]{1,20}://[^\s/:@\"'<>]{0,64}:([^\s/@\"'<>]{1,128})@")
+_BEARER = re.compile(r"(?i)\bbearer[ :]{1,2}([A-Za-z0-9._~+/\-]{20,}=*)")
+_PASSWORD = words("password passwd passwort passphrase passcode pwd kennwort passe contraseña wachtwoord credential")
+_SECRET = words("secret token key")
+_CUES = (*sorted(_PASSWORD), *sorted(_SECRET))
+_KEY_OF = re.compile(r"(?:secret|api|access|auth|private|account|encryption|signing|license)[_ \-]?$")
+_ASSIGNMENT = re.compile(
+    r"s?[\"']?(?: (?:for|to|on|of)(?: [\w.\-]{1,15}){1,4}?)?"
+    r"\s{0,3}(?P<by>=>|:=|[:=]|\bis now\b|\bis\b|\bwas\b)\s{0,3}[\"'`]?(?P<value>[^\s\"'`,;<>{}|]{6,128})",
+    re.IGNORECASE,
+)
+_AFTER_VALUE = ".,;:)]"
+_NO_VALUE = re.compile(r"[\[{(<%*]|\$[({]|x{4,}|\.{3}|https?://", re.IGNORECASE)
+
+
+def credentials(text: str, folded: str) -> Iterator[Span]:
+    """Secrets in a text. A value counts as one for what it begins with, or for a word before it and its own disorder.
+
+    ``folded`` is the text in lower case, place by place.
+    """
+    for sign, tokens in _BY_SIGN.items():
+        if sign in text:
+            for token in tokens:
+                yield from _tokens(token, text)
+    yield from _by_place(text, folded)
+    for word in _CUES:
+        yield from _assigned(text, folded, word)
+
+
+def _by_place(text: str, folded: str) -> Iterator[Span]:
+    """Secrets that stand where only secrets stand: before the @ of a URL, after Bearer, near an AWS key."""
+    if "://" in text and "@" in text:
+        for match in _IN_URL.finditer(text):
+            if not _NO_VALUE.match(match[1]):
+                yield Span("password", match.start(1), match.end(1))
+    if "bearer" in folded:
+        for match in _BEARER.finditer(text):
+            if _is_mixed(match[1]):
+                yield Span("secret", match.start(1), match.end(1))
+    if "secret" in folded or "aws" in folded or "AKIA" in text:
+        yield from _aws_secrets(text, folded)
+
+
+def says_secret(folded: str) -> bool:
+    """Whether a text, in lower case, speaks of anything that a secret is given after."""
+    return any(word in folded for word in _CUES)
+
+
+def _tokens(token: Token, text: str) -> Iterator[Span]:
+    if any(mark in text for mark in token.marks):
+        for match in token.pattern.finditer(text):
+            if token.kind not in ("openai_key", "huggingface_token") or _is_mixed(match.group()):
+                yield Span(token.kind, match.start(), match.end())
+
+
+def _aws_secrets(text: str, folded: str) -> Iterator[Span]:
+    for match in _LONG_BASE64.finditer(text):
+        value, near = match.group(), folded[max(0, match.start() - 80) : match.start()]
+        if any(word in near for word in ("secret", "aws", "akia")) and _is_mixed(value) and value.lower() != value:
+            yield Span("aws_secret_key", match.start(), match.end())
+
+
+def _assigned(text: str, folded: str, word: str) -> Iterator[Span]:
+    """What is given after a word: ``password: ...``, ``API_KEY=...``, ``my password is ...``."""
+    place = folded.find(word)
+    while place >= 0:
+        end = place + len(word)
+        match = _ASSIGNMENT.match(text, end)
+        if match is not None and (word != "key" or _KEY_OF.search(folded, max(0, place - 12), place)):
+            value = match["value"].rstrip(_AFTER_VALUE)
+            if _is_secret(value, stated=match["by"] in ("=", ":", ":=", "=>")):
+                kind = "password" if word in _PASSWORD else "secret"
+                yield Span(kind, match.start("value"), match.start("value") + len(value))
+        place = folded.find(word, end)
+
+
+def _is_mixed(value: str) -> bool:
+    return any(c.isdigit() for c in value) and any(c.isalpha() for c in value)
+
+
+def _is_secret(value: str, *, stated: bool) -> bool:
+    """Whether what follows "password" is one, and no word of a sentence about passwords."""
+    if len(value) < 6 or _NO_VALUE.match(value) or _disorder(value) < 12:
+        return False
+    if _is_mixed(value):
+        return True
+    signs = [c for c in value if not c.isalnum() and c not in "-_.'/’"]
+    return stated and (value.isdigit() or (bool(signs) and any(c.isalpha() for c in value)))
+
+
+def _disorder(value: str) -> float:
+    """Bits that it takes to write the value down in the best code for its own characters (Shannon entropy x length)."""
+    return -sum(n * math.log2(n / len(value)) for n in Counter(value).values())
