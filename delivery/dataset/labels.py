@@ -14,8 +14,9 @@ from delivery.dataset.answers import Check, answer_check
 from delivery.dataset.pool import TEXT_KEYS
 from delivery.dataset.problems import BadRow, BrokenFile, Problems, quoted
 from delivery.dataset.rows import open_rows
-from delivery.dataset.sources import read_lines, shown
+from delivery.dataset.sources import read_lines
 from delivery.dataset.spreadsheet import read_table
+from delivery.dataset.stores import shown
 
 NEEDED = ("id", "label")
 WANTED = ("id", "text", "label", "labeler")

@@ -13,10 +13,12 @@ from typing import Any
 import orjson
 
 from delivery.artifacts import Example, Message
-from delivery.dataset.formats import ROLES, visible_text
+from delivery.dataset.fields import visible_text
 from delivery.dataset.problems import BadRow, BrokenFile, Problems, quoted
 from delivery.dataset.rows import Container, open_rows
-from delivery.dataset.sources import read_lines, shown
+from delivery.dataset.sources import read_lines
+from delivery.dataset.stores import shown
+from delivery.dataset.turns import ROLES
 from delivery.errors import ClientDataError
 
 TEXT_KEYS = ("text", "prompt")

@@ -54,6 +54,15 @@ class Problems:
         """The first problems, in file order."""
         return tuple(self._kept)
 
+    def raise_if_any(self) -> None:
+        """End the reading when something was wrong.
+
+        Raises:
+            RowProblems: naming the first problem and how many there are besides.
+        """
+        if self.total:
+            raise RowProblems(self.kept, self.total)
+
 
 def quoted(value: object, limit: int = 40) -> str:
     """A value as a message may show it: escaped, and cut to ``limit`` characters."""

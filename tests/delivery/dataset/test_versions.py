@@ -153,7 +153,7 @@ def test_a_changed_file_is_noticed(tmp_path: Path) -> None:
     version = commit(store, rows(*range(50)))
     (segment,) = (tmp_path / "segments").iterdir()
     whole = segment.read_bytes()
-    lines = gzip.decompress(whole).replace(b'"answer":"a"', b'"answer":"b"', 1)
+    lines = gzip.decompress(whole).replace(b'"content":"a"', b'"content":"b"', 1)
     segment.write_bytes(gzip.compress(lines))
     with pytest.raises(IntegrityError, match="lacks 1 rows"):
         store.read(version)
