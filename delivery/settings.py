@@ -57,6 +57,14 @@ class Workspace:
         """Results of the stages, by client, stage and the hash of their inputs."""
         return self.state / "artifacts"
 
+    def client_key(self, client: str) -> Path:
+        """The file of the key under which a client's identifiers are redacted; it lies apart from the rows."""
+        return self.state / "keys" / f"{client}.key"
+
+    def vault(self, client: str) -> Path:
+        """What the placeholders in a client's rows stand for, sealed with that key."""
+        return self.state / "vaults" / f"{client}.jsonl"
+
     def reports(self, client: str, delivery_id: str) -> Path:
         """Where the report of one delivery lies."""
         return self.state / "reports" / client / delivery_id

@@ -98,7 +98,8 @@ def _derived(workspace: Workspace, client: str) -> list[Path]:
         workspace.state / "logs" / f"{row.id}.log" for row in store_of(workspace).client(client).deliveries(limit=1_000_000)
     ]
     folders = [workspace.artifacts / client, workspace.state / "reports" / client]
-    return [path for path in (*folders, *logs) if path.exists()]
+    sealed = [workspace.vault(client), workspace.client_key(client)]
+    return [path for path in (*folders, *sealed, *logs) if path.exists()]
 
 
 def _joined(earlier: Erasure, now: Erasure) -> Erasure:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from delivery import costs, dataset, evaluation
-from delivery.artifacts import BaselinePack, BaseModel, DataReport, Suite, TrainingPlan
+from delivery.artifacts import BaselinePack, BaseModel, Check, DataReport, LabeledDataset, Suite, TrainingPlan
 from delivery.client_config import ClientConfig, SplitRule, list_clients, load_client
-from delivery.errors import ConfigError
+from delivery.errors import ClientDataError, ConfigError
 from delivery.evaluation.power import power_of
 from delivery.settings import Workspace, find_workspace
 from flows import evidence, steps
@@ -19,15 +20,53 @@ from flows.line import Line
 
 
 def check_data(path_or_client: str) -> DataReport:
-    """Findings about a client's data, or about a file as it is."""
+    """Findings about a client's data, or about a file as it is. Rows that cannot be read are among the findings."""
     workspace = _workspace_with(path_or_client)
     if workspace is None:
-        loaded = dataset.load([path_or_client])
-        splits = dataset.split(loaded, SplitRule())
-        return dataset.check(loaded, splits, use_case=None)
+        return _check_file(path_or_client)
     prepare(workspace)
     line = Line(workspace, load_client(workspace.clients, path_or_client))
-    return line.read(DataReport, steps.check_data.on(line, steps.load_data.on(line), steps.fetch_base_model.on(line)))
+    base = steps.fetch_base_model.on(line)
+    try:
+        return line.read(DataReport, steps.check_data.on(line, steps.load_data.on(line), base))
+    except dataset.RowProblems:
+        reading = dataset.read(line.config.data_paths(), use_case=line.config.use_case)
+
+    def examine(readable: LabeledDataset) -> DataReport:
+        guarded = steps.guard_rows(line, readable)
+        rows = dataset.StoredRows(
+            guarded.dataset, dataset.split(guarded.dataset, line.config.data.splits, decided=line.row_store.decided())
+        )
+        intake = (guarded.pii, guarded.secrets)
+        model, discordance = line.read(BaseModel, base), steps.discordance_seen(line)
+        return steps.examine(line, rows, intake=intake, model=model, discordance=discordance)
+
+    return _with_problems(reading, examine)
+
+
+def _check_file(path: str) -> DataReport:
+    def examine(readable: LabeledDataset) -> DataReport:
+        guarded = dataset.guard(readable, mode="allow")
+        splits = dataset.split(readable, SplitRule())
+        return dataset.check(readable, splits, use_case=None, intake=(guarded.pii, guarded.secrets))
+
+    return _with_problems(dataset.read([path]), examine)
+
+
+def _with_problems(reading: dataset.Reading, examine: Callable[[LabeledDataset], DataReport]) -> DataReport:
+    """What the readable rows show, with the others as the finding of ``schema``."""
+    if not reading.total:
+        return examine(reading.dataset)
+    detail = f"{reading.total} rows cannot be read, first {reading.problems[0]}"
+    remedy = "correct these rows; the other findings are about the rows that can be read"
+    broken = Check("schema", "refuse", reading.total, detail, remedy, reading.problems)
+    try:
+        report = examine(reading.dataset)
+    except ClientDataError:
+        # Too few rows are left to say more.
+        rows = reading.dataset
+        return DataReport(len(rows.examples), rows.format, rows.fingerprint, {}, (broken,))
+    return replace(report, checks=tuple(broken if check.name == "schema" else check for check in report.checks))
 
 
 def _workspace_with(name: str) -> Workspace | None:

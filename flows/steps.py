@@ -6,7 +6,8 @@ said before a delivery (``delivery plan``, ``delivery data check``).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
@@ -17,10 +18,12 @@ from delivery import costs, dataset, evaluation, quantization, report, serving, 
 from delivery.artifacts import (
     Adapter,
     BaseModel,
+    Check,
     CostEstimate,
     DataReport,
     DataVersion,
     Decision,
+    LabeledDataset,
     OnProgress,
     SuiteResult,
     TrainingPlan,
@@ -30,7 +33,7 @@ from delivery.artifacts import (
 )
 from delivery.errors import ClientDataError, RetryableError
 from delivery.settings import get_settings
-from flows.line import Line
+from flows.line import Line, store_of
 from flows.results import Artifacts, Load, Registered, Written
 from flows.summary import summarise
 from flows.versions import registry_of
@@ -81,18 +84,18 @@ def fetch_base_model(line: Line) -> str:
 
 @Step
 def load_data(line: Line) -> str:
-    """The client's rows, read one by one and divided into sides, as a version that never changes."""
+    """The client's rows, read one by one, redacted, and divided into sides, as a version that never changes."""
     config, store = line.config, line.row_store
     inputs = {
         "files": [dataset.source_sha256(path) for path in config.data_paths()],
         "use_case": config.use_case.model_dump(mode="json", by_alias=True),
         "splits": config.data.splits.model_dump(mode="json"),
+        "pii": [config.data.pii, config.data.identifiers],
         "decided": store.deciding(),
     }
 
     def work(_: Path, __: OnProgress) -> DataVersion:
-        loaded = dataset.load(config.data_paths(), use_case=config.use_case)
-        return store.commit(loaded, dataset.split(loaded, config.data.splits, decided=store.decided()))
+        return store_rows(line, dataset.load(config.data_paths(), use_case=config.use_case))
 
     version = line.read(DataVersion, line.stage("load_data", inputs, work))
     if line.recorder is not None:
@@ -101,26 +104,71 @@ def load_data(line: Line) -> str:
     return f"rows/{version.id}"
 
 
+def store_rows(line: Line, loaded: LabeledDataset) -> DataVersion:
+    """Redact rows, divide them, and store them as a version."""
+    guarded = guard_rows(line, loaded)
+    splits = dataset.split(guarded.dataset, line.config.data.splits, decided=line.row_store.decided())
+    return line.row_store.commit(guarded.dataset, splits, (guarded.pii, guarded.secrets))
+
+
+def guard_rows(line: Line, loaded: LabeledDataset) -> dataset.Guarded:
+    """Rows without the identifiers and secrets that the client wants out of them; the vault keeps what they were."""
+    data, client = line.config.data, line.config.client
+    key = dataset.client_key(line.workspace.client_key(client))
+    redactor = dataset.Redactor(key, data.identifiers)
+    guarded = dataset.guard(loaded, mode=data.pii, redactor=redactor, use_case=line.config.use_case)
+    if guarded.values:
+        dataset.Vault(line.workspace.vault(client)).keep(guarded.values, key)
+    return guarded
+
+
 @Step
 def check_data(line: Line, data: str, base: str) -> str:
     """Findings about the data; a delivery stops where the client has to act first."""
-    model = line.read(BaseModel, base)
+    model, discordance = line.read(BaseModel, base), discordance_seen(line)
 
     def work(_: Path, __: OnProgress) -> DataReport:
-        rows = line.rows(data)
-        return dataset.check(
-            rows.dataset,
-            rows.splits,
-            use_case=line.config.use_case,
-            lengths=dataset.Lengths(weights.token_counter(model), model.context_length),
-        )
+        intake = line.row_store.version(data.removeprefix("rows/")).intake
+        return examine(line, line.rows(data), intake=intake, model=model, discordance=discordance)
 
-    reference = line.stage("check_data", {"data": data, "base": model.sha256}, work)
+    inputs = {"data": data, "base": model.sha256, "promise": _promise(line), "discordance": discordance}
+    reference = line.stage("check_data", inputs, work)
     findings = line.read(DataReport, reference)
     if line.recorder is not None:
         line.recorder.repository.record_dataset(findings)
         refuse_unusable(findings, line.config.client)
     return reference
+
+
+def examine(
+    line: Line, rows: dataset.StoredRows, *, intake: Sequence[Check], model: BaseModel, discordance: float | None
+) -> DataReport:
+    """All checks of divided rows, and what their holdout can show."""
+    report = dataset.check(
+        rows.dataset,
+        rows.splits,
+        use_case=line.config.use_case,
+        lengths=dataset.Lengths(weights.token_counter(model), model.context_length),
+        intake=intake,
+    )
+    power = evaluation.power_of(len(rows.splits.test), promise=_promise(line), seen=discordance)
+    return replace(report, checks=(*report.checks, evaluation.power_check(power, test_share=line.config.data.splits.test)))
+
+
+def _promise(line: Line) -> float:
+    return line.config.evaluation.promise.beat_baseline_by
+
+
+def discordance_seen(line: Line) -> float | None:
+    """The share of test rows on which exactly one of candidate and baseline was right in the client's last delivery."""
+    repository = store_of(line.workspace).client(line.config.client)
+    for row in repository.deliveries():
+        compared = repository.stage(row.id, "compare") if row.state == "done" else None
+        if compared is not None and (line.folder(f"compare/{compared.key}") / "output.json").is_file():
+            suite = line.read(SuiteResult, f"compare/{compared.key}")
+            paired = (c for c in suite.comparisons if (c.a, c.b) == ("candidate", "baseline") and c.discordant and c.n)
+            return next((sum(c.discordant or ()) / c.n for c in paired), None)
+    return None
 
 
 def refuse_unusable(findings: DataReport, client: str) -> None:

@@ -130,7 +130,7 @@ class DataDiff:
 
 @dataclass(frozen=True, slots=True)
 class DataVersion:
-    """A version of a client's rows; ``id`` names its rows and their sides, ``fingerprint`` its rows alone."""
+    """A version of a client's rows. ``id`` names rows, sides and findings at intake; ``fingerprint`` the rows alone."""
 
     id: str
     number: int
@@ -145,6 +145,10 @@ class DataVersion:
     """Rows added, removed, relabeled and edited since the parent."""
     sources: tuple[str, ...]
     segments: tuple[str, ...]
+    content: str = ""
+    """Hash of the rows and their sides."""
+    intake: tuple[Check, ...] = ()
+    """What was found in the rows before they were stored, such as identifiers that are redacted now."""
 
 
 @dataclass(frozen=True, slots=True)

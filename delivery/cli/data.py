@@ -9,14 +9,19 @@ import typer
 
 from delivery.cli.output import Json, emit, say, table
 
+SHOWN = 5
+"""Rows that are shown for each finding."""
+
 app = typer.Typer(help="A client's labeled data.", no_args_is_help=True)
 
 
 @app.command("check", epilog="Example: delivery data check demo-insurer")
 def check(
-    path_or_client: Annotated[str, typer.Argument(help="A client's name, or a data file.")], as_json: Json = False
+    path_or_client: Annotated[str, typer.Argument(help="A client's name, or a data file.")],
+    strict: Annotated[bool, typer.Option(help="Refuse warnings, too.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Check labeled data: format, rows, splits, duplicates, leakage. Exits with 3 when the client has to act first."""
+    """Check labeled data: format, duplicates, leakage, labels, identifiers, power. Exits with 3 when the client has to act."""
     from delivery.errors import ClientDataError
     from flows.preview import check_data
 
@@ -25,15 +30,21 @@ def check(
         emit(asdict(report))
     else:
         splits = ", ".join(f"{n} {side}" for side, n in report.splits.items())
-        say(f"{report.rows} rows ({splits}), {report.format}, fingerprint {report.fingerprint[:12]}")
+        say(f"{report.rows} rows ({splits or 'not divided'}), {report.format}, fingerprint {report.fingerprint[:12]}")
         say("")
         table(
             ("check", "status", "count", "what was found"),
-            [(c.name, c.status, c.count, " ".join(filter(None, (c.detail, c.remedy)))) for c in report.checks],
+            [(c.name, c.status, c.count or "", c.detail + (f" -> {c.remedy}" if c.remedy else "")) for c in report.checks],
         )
-    if report.refused:
-        names = ", ".join(c.name for c in report.checks if c.status == "refuse")
-        raise ClientDataError(f"{path_or_client}: refused by {names}; see above for what to do")
+        for found in report.checks:
+            if found.status != "ok" and found.examples:
+                say(f"\n{found.name}, the first of {found.count}:")
+                for example in found.examples[:SHOWN]:
+                    say(f"  {example}")
+    refused = [c.name for c in report.checks if c.status == "refuse" or (strict and c.status == "warn")]
+    if refused:
+        how = "refused by" if report.refused else "refused, as --strict asks, by"
+        raise ClientDataError(f"{path_or_client}: {how} {', '.join(refused)}; see above for what to do")
 
 
 @app.command("versions", epilog="Example: delivery data versions demo-insurer --diff 1 2")

@@ -7,22 +7,32 @@ A row as it may come::
 
 from delivery.dataset.checks import Lengths, check
 from delivery.dataset.loading import Reading, load, read
+from delivery.dataset.pii import Guarded
+from delivery.dataset.pii import apply as guard
 from delivery.dataset.problems import RowProblems
+from delivery.dataset.redaction import Redactor, restore
 from delivery.dataset.sources import source_sha256
 from delivery.dataset.splits import split
+from delivery.dataset.vault import Vault, client_key
 from delivery.dataset.versions import RowStore, StoredRows
 from delivery.dataset.writing import from_chat_row, to_chat_row
 
 __all__ = [
+    "Guarded",
     "Lengths",
     "Reading",
+    "Redactor",
     "RowProblems",
     "RowStore",
     "StoredRows",
+    "Vault",
     "check",
+    "client_key",
     "from_chat_row",
+    "guard",
     "load",
     "read",
+    "restore",
     "source_sha256",
     "split",
     "to_chat_row",

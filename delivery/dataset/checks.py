@@ -39,11 +39,12 @@ def check(
     use_case: UseCase | None,
     lengths: Lengths | None = None,
     suites: Mapping[str, Sequence[str]] | None = None,
+    intake: Sequence[Check] = (),
 ) -> DataReport:
     """Report on rows that ``load`` accepted and ``split`` divided.
 
     Without ``lengths``, which knows the base model's tokens, lengths are not measured. ``suites`` holds the sample texts of
-    further suites, which training rows must not know.
+    further suites, which training rows must not know; ``intake`` what was found before the rows were stored.
     """
     examples = dataset.examples
     alike = Alike(examples, splits)
@@ -65,6 +66,7 @@ def check(
             leakage(alike, near=True),
             shared_passages(alike),
             suite_leakage(suites or {}, splits.train),
+            *intake,
         ),
     )
 

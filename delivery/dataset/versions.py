@@ -7,8 +7,8 @@ Under one folder per client::
     versions/<id>.json            what the version is, and what is new in it; written last
     sides/<id>.json.gz            sides that were decided with it, for rows that had none
 
-A version is named by the hash of its rows and their sides. Everything is written under another name and renamed, so a killed
-process leaves nothing half-written, and whoever runs again writes the same.
+A version is named by the hash of its rows, their sides, and what was found at intake. Everything is written under another
+name and renamed, so a killed process leaves nothing half-written, and whoever runs again writes the same.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import gzip
 import hashlib
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +27,7 @@ import orjson
 from filelock import FileLock
 
 from delivery.artifacts import (
+    Check,
     DataDiff,
     DataVersion,
     Example,
@@ -34,6 +35,7 @@ from delivery.artifacts import (
     Split,
     Splits,
     from_json,
+    sha256_json,
     to_json,
     write_atomic,
 )
@@ -70,8 +72,11 @@ class RowStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def commit(self, dataset: LabeledDataset, splits: Splits) -> DataVersion:
-        """Store rows and sides as a version, or find the version that they are already."""
+    def commit(self, dataset: LabeledDataset, splits: Splits, intake: Sequence[Check] = ()) -> DataVersion:
+        """Store rows and sides as a version, or find the version that they are already.
+
+        ``intake`` says what was found in the rows before they were changed, and belongs to the version.
+        """
         side_of = {e.id: side for side, rows in _by_side(splits).items() for e in rows}
         entries = []
         sources = {source: place for place, source in enumerate(dict.fromkeys(e.source for e in dataset.examples))}
@@ -81,12 +86,15 @@ class RowStore:
             side = side_of.get(example.id, LEFT_OUT)
             place = (sources[example.source], example.line)
             entries.append(_Entry(name, example.id, example.input_key[:32], answer, side, *place))
-        version_id = hashlib.sha256("".join(sorted(f"{e.row}{e.side}" for e in entries)).encode()).hexdigest()[:16]
+        content = _content(entries)
+        version_id = sha256_json([content, [asdict(check) for check in intake]])[:16]
         self._folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self._folder / ".lock"):
             if self._header(version_id).is_file():
                 return self.version(version_id)
-            return self._write(version_id, dataset, splits, entries)
+            version = self._describe(version_id, dataset, splits, entries)
+            write_atomic(self._header(version_id), to_json(replace(version, content=content, intake=tuple(intake))))
+            return self.version(version_id)
 
     def decide(self, version: DataVersion, rule: SplitRule) -> None:
         """Remember the sides of a version's rows for all versions to come. A side that is known already stays."""
@@ -180,7 +188,8 @@ class RowStore:
         """
         return _diff(*({e.id: e for e in self._manifest(self.version(name))[0]} for name in (older, newer)))
 
-    def _write(self, version_id: str, dataset: LabeledDataset, splits: Splits, entries: list[_Entry]) -> DataVersion:
+    def _describe(self, version_id: str, dataset: LabeledDataset, splits: Splits, entries: list[_Entry]) -> DataVersion:
+        """Write segment and manifest, and say what the version is."""
         earlier = self.versions()
         parent = earlier[-1] if earlier else None
         before = {entry.id: entry for entry in self._manifest(parent)[0]} if parent else {}
@@ -193,7 +202,7 @@ class RowStore:
         )
         used = {stored[entry.row] for entry in entries if entry.row in stored} | ({segment} if segment else set())
         changes = _diff(before, {entry.id: entry for entry in entries})
-        version = DataVersion(
+        return DataVersion(
             id=version_id,
             number=parent.number + 1 if parent else 1,
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -206,8 +215,6 @@ class RowStore:
             sources=tuple(dict.fromkeys(example.source for example in dataset.examples)),
             segments=tuple(sorted(used)),
         )
-        write_atomic(self._header(version_id), to_json(version))
-        return version
 
     def _stored(self, versions: Iterable[DataVersion]) -> dict[str, str]:
         """Rows that are stored, and the segment of each."""
@@ -250,8 +257,7 @@ class RowStore:
         lines = _lines(self._manifest_path(version.id))
         more = orjson.loads(next(lines, b"{}"))
         entries = [_Entry(*orjson.loads(line)) for line in lines]
-        named = hashlib.sha256("".join(sorted(f"{e.row}{e.side}" for e in entries)).encode()).hexdigest()[:16]
-        if named != version.id:
+        if _content(entries) != version.content:
             raise IntegrityError(f"{self._manifest_path(version.id)}: is not the manifest of its version; restore the folder")
         return entries, more
 
@@ -263,6 +269,11 @@ class RowStore:
 
     def _header(self, version_id: str) -> Path:
         return self._folder / "versions" / f"{version_id}.json"
+
+
+def _content(entries: Iterable[_Entry]) -> str:
+    """Hash of rows and their sides, in whatever order they stand."""
+    return hashlib.sha256("".join(sorted(f"{e.row}{e.side}" for e in entries)).encode()).hexdigest()
 
 
 def _by_side(splits: Splits) -> dict[Split, tuple[Example, ...]]:

@@ -24,7 +24,7 @@ from delivery.evaluation.baseline import (
 from delivery.evaluation.endpoint import Endpoint, FakeEndpoint, Request, collect
 from delivery.evaluation.gates import decide
 from delivery.evaluation.importing import PackSpec, import_pack
-from delivery.evaluation.power import Power, power_of
+from delivery.evaluation.power import Power, power_check, power_of
 from delivery.evaluation.prompting import choose_shots, few_shot, zero_shot
 from delivery.evaluation.scorers import parse, score
 from delivery.evaluation.suite import use_case_suite
@@ -52,6 +52,7 @@ __all__ = [
     "local_endpoint",
     "pack_answers",
     "parse",
+    "power_check",
     "power_of",
     "published_result",
     "raise_if_incomplete",

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from statistics import NormalDist
 
+from delivery.artifacts import Check
+
 ALPHA = 0.05
 POWER = 0.80
 ASSUMED_DISCORDANCE = 0.25
@@ -46,15 +48,29 @@ def detectable_difference(n: int, *, discordance: float) -> float:
     return high
 
 
-def power_of(n: int, *, promise: float, discordance: float = ASSUMED_DISCORDANCE) -> Power:
-    """Detectable difference of ``n`` samples, and the samples that a promised difference (0 to 1) takes."""
+def power_of(n: int, *, promise: float, seen: float | None = None) -> Power:
+    """Detectable difference of ``n`` samples, and the samples that a promised difference (0 to 1) takes.
+
+    ``seen`` is the share of discordant pairs that the client's last evaluation showed; without one it is assumed.
+    """
+    discordance = ASSUMED_DISCORDANCE if seen is None else seen
     detectable = detectable_difference(n, discordance=discordance)
+    source = "assumed" if seen is None else "as the last evaluation showed"
     sentence = (
         f"{n} test rows can show a difference of {100 * detectable:.1f} points "
-        f"(80 % power, {100 * discordance:.0f} % discordant pairs assumed)"
+        f"(80 % power, {100 * discordance:.0f} % discordant pairs {source})"
     )
     needed = None
     if promise and detectable > promise:
         needed = needed_samples(promise, discordance=discordance)
         sentence += f"; the promised {100 * promise:.1f} points take about {needed:,} test rows: they may not be shown"
     return Power(n, detectable, promise, needed, sentence)
+
+
+def power_check(power: Power, *, test_share: float) -> Check:
+    """Whether the holdout can show what the contract promises; the count is the test rows that are missing."""
+    if power.needed is None:
+        return Check("power", "ok", 0, power.sentence)
+    missing = power.needed - power.n
+    remedy = f"label about {math.ceil(missing / test_share):,} more rows, {missing:,} of them for the test"
+    return Check("power", "warn", missing, power.sentence, f"{remedy}, or promise less, before money is spent on training")
