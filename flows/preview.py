@@ -37,7 +37,7 @@ def check_data(path_or_client: str) -> DataReport:
         rows = dataset.StoredRows(
             guarded.dataset, dataset.split(guarded.dataset, line.config.data.splits, decided=line.row_store.decided())
         )
-        intake = (guarded.pii, guarded.secrets)
+        intake = steps.intake_of(guarded)
         model, discordance = line.read(BaseModel, base), steps.discordance_seen(line)
         return steps.examine(line, rows, intake=intake, model=model, discordance=discordance)
 
@@ -48,7 +48,7 @@ def _check_file(path: str) -> DataReport:
     def examine(readable: LabeledDataset) -> DataReport:
         guarded = dataset.guard(readable, mode="allow")
         splits = dataset.split(readable, SplitRule())
-        return dataset.check(readable, splits, use_case=None, intake=(guarded.pii, guarded.secrets))
+        return dataset.check(readable, splits, use_case=None, intake=steps.intake_of(guarded))
 
     return _with_problems(dataset.read([path]), examine)
 

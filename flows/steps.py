@@ -6,7 +6,7 @@ said before a delivery (``delivery plan``, ``delivery data check``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
@@ -18,11 +18,11 @@ from delivery import costs, dataset, evaluation, quantization, report, serving, 
 from delivery.artifacts import (
     Adapter,
     BaseModel,
-    Check,
     CostEstimate,
     DataReport,
     DataVersion,
     Decision,
+    Intake,
     LabeledDataset,
     OnProgress,
     SuiteResult,
@@ -108,7 +108,7 @@ def store_rows(line: Line, loaded: LabeledDataset) -> DataVersion:
     """Redact rows, divide them, and store them as a version."""
     guarded = guard_rows(line, loaded)
     splits = dataset.split(guarded.dataset, line.config.data.splits, decided=line.row_store.decided())
-    return line.row_store.commit(guarded.dataset, splits, (guarded.pii, guarded.secrets))
+    return line.row_store.commit(guarded.dataset, splits, intake_of(guarded))
 
 
 def guard_rows(line: Line, loaded: LabeledDataset) -> dataset.Guarded:
@@ -120,6 +120,11 @@ def guard_rows(line: Line, loaded: LabeledDataset) -> dataset.Guarded:
     if guarded.values:
         dataset.Vault(line.workspace.vault(client)).keep(guarded.values, key)
     return guarded
+
+
+def intake_of(guarded: dataset.Guarded) -> Intake:
+    """What the guard saw."""
+    return Intake((guarded.pii, guarded.secrets), guarded.counts)
 
 
 @Step
@@ -140,9 +145,7 @@ def check_data(line: Line, data: str, base: str) -> str:
     return reference
 
 
-def examine(
-    line: Line, rows: dataset.StoredRows, *, intake: Sequence[Check], model: BaseModel, discordance: float | None
-) -> DataReport:
+def examine(line: Line, rows: dataset.StoredRows, *, intake: Intake, model: BaseModel, discordance: float | None) -> DataReport:
     """All checks of divided rows, and what their holdout can show."""
     report = dataset.check(
         rows.dataset,

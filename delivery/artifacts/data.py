@@ -129,6 +129,15 @@ class DataDiff:
 
 
 @dataclass(frozen=True, slots=True)
+class Intake:
+    """What was found in rows before they were stored: identifiers and secrets, which may be redacted since."""
+
+    checks: tuple[Check, ...] = ()
+    identifiers: dict[str, int] = field(default_factory=dict)
+    """Findings by kind."""
+
+
+@dataclass(frozen=True, slots=True)
 class DataVersion:
     """A version of a client's rows. ``id`` names rows, sides and findings at intake; ``fingerprint`` the rows alone."""
 
@@ -147,8 +156,53 @@ class DataVersion:
     segments: tuple[str, ...]
     content: str = ""
     """Hash of the rows and their sides."""
-    intake: tuple[Check, ...] = ()
-    """What was found in the rows before they were stored, such as identifiers that are redacted now."""
+    intake: Intake = Intake()
+
+
+@dataclass(frozen=True, slots=True)
+class LabelCount:
+    """How often an answer, or a value of one of its fields, stands on each side."""
+
+    field: str
+    """Empty where the whole answer is the label."""
+    value: str
+    rows: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class LengthBin:
+    """Rows whose input has from ``low`` up to, not including, ``high`` characters."""
+
+    low: int
+    high: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A label that the other rows speak against. ``margin`` (-1 to 1) is how much likelier the given label is than the
+    predicted one; the lower, the more suspicious."""
+
+    id: str
+    place: str
+    field: str
+    given: str
+    predicted: str
+    margin: float
+
+
+@dataclass(frozen=True, slots=True)
+class DataProfile:
+    """What the rows look like, for charts."""
+
+    labels: tuple[LabelCount, ...] = ()
+    lengths: tuple[LengthBin, ...] = ()
+    copies: dict[str, int] = field(default_factory=dict)
+    """Rows whose input is ``unique``, nearly that of another (``near``) or that of another (``exact``); then ``left_out``."""
+    identifiers: dict[str, int] = field(default_factory=dict)
+    """What was found by kind, and redacted where the client wants that."""
+    suspects: tuple[Suspect, ...] = ()
+    """The most suspicious labels, the worst first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +214,7 @@ class DataReport:
     fingerprint: str
     splits: dict[str, int]
     checks: tuple[Check, ...]
+    profile: DataProfile = DataProfile()
 
     @property
     def refused(self) -> bool:

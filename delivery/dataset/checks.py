@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from delivery.artifacts import Check, DataReport, Example, LabeledDataset, Message, Splits
+from delivery.artifacts import Check, DataReport, Example, Intake, LabeledDataset, Message, Splits
 from delivery.client_config import UseCase
 from delivery.dataset.leakage import Alike, leakage, near_duplicates, shared_passages, suite_leakage
 from delivery.dataset.places import SHOWN, Pair, place_of
+from delivery.dataset.profile import profile_of
 
 RARE_BELOW = 5
 
@@ -39,14 +40,14 @@ def check(
     use_case: UseCase | None,
     lengths: Lengths | None = None,
     suites: Mapping[str, Sequence[str]] | None = None,
-    intake: Sequence[Check] = (),
+    intake: Intake | None = None,
 ) -> DataReport:
     """Report on rows that ``load`` accepted and ``split`` divided.
 
     Without ``lengths``, which knows the base model's tokens, lengths are not measured. ``suites`` holds the sample texts of
     further suites, which training rows must not know; ``intake`` what was found before the rows were stored.
     """
-    examples = dataset.examples
+    examples, found = dataset.examples, intake or Intake()
     alike = Alike(examples, splits)
     several = [rows for rows in alike.by_input.values() if len(rows) > 1]
     return DataReport(
@@ -66,8 +67,9 @@ def check(
             leakage(alike, near=True),
             shared_passages(alike),
             suite_leakage(suites or {}, splits.train),
-            *intake,
+            *found.checks,
         ),
+        profile=profile_of(alike, identifiers=found.identifiers),
     )
 
 

@@ -17,7 +17,7 @@ import gzip
 import hashlib
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,10 +27,10 @@ import orjson
 from filelock import FileLock
 
 from delivery.artifacts import (
-    Check,
     DataDiff,
     DataVersion,
     Example,
+    Intake,
     LabeledDataset,
     Split,
     Splits,
@@ -72,7 +72,7 @@ class RowStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def commit(self, dataset: LabeledDataset, splits: Splits, intake: Sequence[Check] = ()) -> DataVersion:
+    def commit(self, dataset: LabeledDataset, splits: Splits, intake: Intake | None = None) -> DataVersion:
         """Store rows and sides as a version, or find the version that they are already.
 
         ``intake`` says what was found in the rows before they were changed, and belongs to the version.
@@ -87,13 +87,14 @@ class RowStore:
             place = (sources[example.source], example.line)
             entries.append(_Entry(name, example.id, example.input_key[:32], answer, side, *place))
         content = _content(entries)
-        version_id = sha256_json([content, [asdict(check) for check in intake]])[:16]
+        found = intake or Intake()
+        version_id = sha256_json([content, asdict(found)])[:16]
         self._folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self._folder / ".lock"):
             if self._header(version_id).is_file():
                 return self.version(version_id)
             version = self._describe(version_id, dataset, splits, entries)
-            write_atomic(self._header(version_id), to_json(replace(version, content=content, intake=tuple(intake))))
+            write_atomic(self._header(version_id), to_json(replace(version, content=content, intake=found)))
             return self.version(version_id)
 
     def decide(self, version: DataVersion, rule: SplitRule) -> None:

@@ -53,4 +53,23 @@ class LineChart:
     marker: tuple[float, str] | None = None
 
 
-Chart = IntervalChart | LineChart
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A named bar made of parts laid end to end; ``text`` is the whole in writing."""
+
+    label: str
+    parts: tuple[float, ...]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class BarChart:
+    """Bars from one line on, the longest part first by convention. ``parts`` names what each part is, in order."""
+
+    kind: ClassVar[str] = "bar"
+    bars: tuple[Bar, ...]
+    parts: tuple[str, ...]
+    x_title: str
+
+
+Chart = IntervalChart | LineChart | BarChart

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import altair as alt
 import vl_convert
 
-from delivery.report.chart_data import Chart, IntervalChart, LineChart
+from delivery.report.chart_data import BarChart, Chart, IntervalChart, LineChart
 
 COLOURS = {"candidate": "var(--candidate)", "baseline": "var(--baseline)", "other": "var(--other)"}
 INK, QUIET, LINE, PAPER = "var(--ink)", "var(--quiet)", "var(--line)", "var(--paper)"
@@ -34,7 +34,13 @@ def draw(chart: Chart) -> Drawing:
 
 def _svg(chart: Chart, width: int) -> str:
     """The SVG of a chart. HTML needs no namespaces, and without them the page holds no address at all."""
-    drawn = _interval(chart, width) if isinstance(chart, IntervalChart) else _line(chart, width)
+    match chart:
+        case IntervalChart():
+            drawn = _interval(chart, width)
+        case BarChart():
+            drawn = _bars(chart, width)
+        case LineChart():
+            drawn = _line(chart, width)
     return NAMESPACE.sub("", vl_convert.vegalite_to_svg(drawn.to_dict(validate=False)))
 
 
@@ -133,6 +139,36 @@ def _line(chart: LineChart, width: int) -> alt.LayerChart:
         data.transform_filter("datum.marked").mark_point(filled=True, size=45, opacity=1).encode(x=x, y=y, color=colour),
     ]
     return _configured(alt.layer(*layers, *_marker(chart, x)), width, 300)
+
+
+def _bars(chart: BarChart, width: int) -> alt.LayerChart:
+    """Bars with their names above them and their numbers beside them, so that no name is too long."""
+    rows = [
+        {"place": place, "part": name, "order": order, "rows": size, "label": bar.label, "text": bar.text}
+        for place, bar in enumerate(chart.bars)
+        for order, (name, size) in enumerate(zip(chart.parts, bar.parts, strict=True))
+    ]
+    longest = max(sum(bar.parts) for bar in chart.bars)
+    data = alt.Chart(alt.InlineData(values=rows))
+    y = alt.Y("place:O", axis=None)
+    room = 1.0 + (60 if width > 400 else 110) / width
+    scale = alt.Scale(domain=[0, longest * room], nice=False)
+    axis = alt.Axis(tickCount=max(3, width // 130), format="~s")
+    legend = alt.Legend(orient="top", title=None, labelLimit=200) if len(chart.parts) > 1 else None
+    colours = [COLOURS["candidate"], COLOURS["baseline"], COLOURS["other"]][: len(chart.parts)]
+    bars = data.mark_bar(height=10, yOffset=8).encode(
+        x=alt.X("rows:Q", title=chart.x_title, scale=scale, axis=axis, stack="zero"),
+        y=y,
+        color=alt.Color("part:N", scale=alt.Scale(domain=list(chart.parts), range=colours), legend=legend),
+        order=alt.Order("order:Q"),
+    )
+    heads = [{"place": place, "label": f"{bar.label}: {bar.text}"} for place, bar in enumerate(chart.bars)]
+    names = (
+        alt.Chart(alt.InlineData(values=heads))
+        .mark_text(align="left", dy=-7, fontSize=12, limit=width - 16)
+        .encode(x=alt.value(0), y=y, text="label:N", color=alt.value(INK))
+    )
+    return _configured(alt.layer(bars, names), width, 34 * len(chart.bars) + 70)
 
 
 def _marker(chart: LineChart, x: alt.X) -> list[alt.Chart]:

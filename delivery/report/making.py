@@ -1,53 +1,19 @@
-"""The sections about how the model was made: data, training, artifacts."""
+"""The sections about how the model was made: training, artifacts."""
 
 from __future__ import annotations
 
 from delivery.report import numerals
-from delivery.report.blocks import Block, Cell, Column, Facts, Figure, Folded, Heading, Section, Sentences, Table, Tone
+from delivery.report.blocks import Block, Cell, Column, Facts, Figure, Folded, Heading, Section, Sentences, Table
 from delivery.report.chart_data import Line, LineChart
 from delivery.report.headline import VERDICT_TONES
 from delivery.report.language import Language
 from delivery.report.results import difference_text
 from delivery.report.systems import Document
 
-STATUS_TONES: dict[str, Tone] = {"ok": "good", "warn": "warn", "refuse": "bad"}
-
 
 def hash_cell(value: str) -> Cell:
     """A hash cut short, with the whole one at hand."""
     return Cell(numerals.short_hash(value), title=value)
-
-
-def data_section(document: Document, lang: Language) -> Section:
-    """What came in, how it was divided, and what the checks found."""
-    data = document["dataset"]
-    splits = {side: numerals.count(rows) for side, rows in data["splits"].items()}
-    facts = Facts(
-        (
-            (lang.say("data.rows"), Cell(numerals.count(data["rows"]))),
-            (lang.say("data.splits"), Cell(lang.say("data.splits_of", **splits))),
-            (lang.say("data.format"), Cell(data["format"])),
-            (lang.say("data.fingerprint"), hash_cell(data["fingerprint"])),
-        )
-    )
-    columns = (
-        Column(lang.say("data.check")),
-        Column(lang.say("data.status")),
-        Column(lang.say("data.count"), numeric=True),
-        Column(lang.say("data.detail")),
-        Column(lang.say("data.remedy")),
-    )
-    rows = tuple(
-        (
-            Cell(lang.term("checks", check["name"])),
-            Cell(lang.term("statuses", check["status"]), tone=STATUS_TONES.get(check["status"], "")),
-            Cell(numerals.count(check["count"])),
-            Cell(check["detail"]),
-            Cell(check["remedy"] or numerals.DASH),
-        )
-        for check in data["checks"]
-    )
-    return Section("data", lang.say("section.data"), (facts, Table(lang.say("data.checks"), columns, rows)))
 
 
 def training_section(document: Document, lang: Language) -> Section:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from delivery.report import numerals
 from delivery.report.blocks import Page
+from delivery.report.data import data_section
 from delivery.report.headline import build_headline
 from delivery.report.language import Language
-from delivery.report.making import artifacts_section, data_section, training_section
+from delivery.report.making import artifacts_section, training_section
 from delivery.report.proof import gates_section, limitations_section, provenance_section
 from delivery.report.results import examples_section, suite_section
 from delivery.report.running import cost_section, latency_section

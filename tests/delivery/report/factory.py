@@ -17,11 +17,14 @@ from delivery.artifacts import (
     Check,
     Comparison,
     CostEstimate,
+    DataProfile,
     DataReport,
     Decision,
     Estimate,
     Gate,
+    LabelCount,
     Latency,
+    LengthBin,
     LossPoint,
     Machine,
     Recovery,
@@ -30,6 +33,7 @@ from delivery.artifacts import (
     SliceResult,
     Source,
     SuiteResult,
+    Suspect,
     SystemName,
     SystemResult,
     TokenStats,
@@ -199,9 +203,29 @@ def data_report() -> DataReport:
         Check("exact_duplicates", "warn", 21, "21 rows repeat another to the letter", "Remove them from data/labeled.jsonl."),
         Check("conflicting_labels", "warn", 6, "row-0311 and row-1204 ask the same and are labeled differently", "Decide."),
         Check("rare_labels", "ok", 0, "every label has at least 5 training rows"),
-        Check("leakage_exact", "warn", 16, "16 test rows stood in training; 16 training rows were left out", "Nothing."),
+        Check(
+            "leakage_exact",
+            "warn",
+            16,
+            "16 test rows stood in training; 16 training rows were left out",
+            "Nothing.",
+            ("labeled.jsonl:31 (id row-31) and labeled.jsonl:2007 (id row-2007)",),
+        ),
     )
-    return DataReport(2482, "chat-jsonl", sha("data"), {"train": 1753, "validation": 217, "test": 496}, checks)
+    splits = {"train": 1753, "validation": 217, "test": 496}
+    return DataReport(2482, "chat-jsonl", sha("data"), splits, checks, profile())
+
+
+def profile() -> DataProfile:
+    sides = ("train", "validation", "test")
+    shares = {"hawkish": (650, 80, 190), "dovish": (520, 70, 150), "neutral": (583, 67, 156)}
+    return DataProfile(
+        labels=tuple(LabelCount("", label, dict(zip(sides, rows, strict=True))) for label, rows in shares.items()),
+        lengths=(LengthBin(50, 100, 320), LengthBin(100, 200, 1410), LengthBin(200, 400, 752)),
+        copies={"unique": 2389, "near": 51, "exact": 42, "left_out": 16},
+        identifiers={"email": 12, "iban": 3, "policy_number": 41},
+        suspects=(Suspect("row-0311", "labeled.jsonl:311", "", "hawkish", "dovish", -0.91),),
+    )
 
 
 def base_model() -> BaseModel:
