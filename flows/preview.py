@@ -37,9 +37,7 @@ def check_data(path_or_client: str) -> DataReport:
         rows = dataset.StoredRows(
             guarded.dataset, dataset.split(guarded.dataset, line.config.data.splits, decided=line.row_store.decided())
         )
-        intake = steps.intake_of(guarded)
-        model, discordance = line.read(BaseModel, base), steps.discordance_seen(line)
-        return steps.examine(line, rows, intake=intake, model=model, discordance=discordance)
+        return steps.examine(line, rows, base=line.read(BaseModel, base), intake=guarded.intake)
 
     return _with_problems(reading, examine)
 
@@ -48,7 +46,7 @@ def _check_file(path: str) -> DataReport:
     def examine(readable: LabeledDataset) -> DataReport:
         guarded = dataset.guard(readable, mode="allow")
         splits = dataset.split(readable, SplitRule())
-        return dataset.check(readable, splits, use_case=None, intake=steps.intake_of(guarded))
+        return dataset.check(readable, splits, dataset.Context(intake=guarded.intake))
 
     return _with_problems(dataset.read([path]), examine)
 

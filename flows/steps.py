@@ -27,6 +27,7 @@ from delivery.artifacts import (
     OnProgress,
     SuiteResult,
     TrainingPlan,
+    no_progress,
     sha256_file,
     sha256_json,
     verify_artifact,
@@ -108,7 +109,7 @@ def store_rows(line: Line, loaded: LabeledDataset) -> DataVersion:
     """Redact rows, divide them, and store them as a version."""
     guarded = guard_rows(line, loaded)
     splits = dataset.split(guarded.dataset, line.config.data.splits, decided=line.row_store.decided())
-    return line.row_store.commit(guarded.dataset, splits, intake_of(guarded))
+    return line.row_store.commit(guarded.dataset, splits, guarded.intake)
 
 
 def guard_rows(line: Line, loaded: LabeledDataset) -> dataset.Guarded:
@@ -122,21 +123,16 @@ def guard_rows(line: Line, loaded: LabeledDataset) -> dataset.Guarded:
     return guarded
 
 
-def intake_of(guarded: dataset.Guarded) -> Intake:
-    """What the guard saw."""
-    return Intake((guarded.pii, guarded.secrets), guarded.counts)
-
-
 @Step
 def check_data(line: Line, data: str, base: str) -> str:
     """Findings about the data; a delivery stops where the client has to act first."""
-    model, discordance = line.read(BaseModel, base), discordance_seen(line)
+    model = line.read(BaseModel, base)
 
-    def work(_: Path, __: OnProgress) -> DataReport:
+    def work(_: Path, on_progress: OnProgress) -> DataReport:
         intake = line.row_store.version(data.removeprefix("rows/")).intake
-        return examine(line, line.rows(data), intake=intake, model=model, discordance=discordance)
+        return examine(line, line.rows(data), base=model, intake=intake, on_progress=on_progress)
 
-    inputs = {"data": data, "base": model.sha256, "promise": _promise(line), "discordance": discordance}
+    inputs = {"data": data, "base": model.sha256, "promise": _promise(line), "discordance": _discordance_seen(line)}
     reference = line.stage("check_data", inputs, work)
     findings = line.read(DataReport, reference)
     if line.recorder is not None:
@@ -145,16 +141,14 @@ def check_data(line: Line, data: str, base: str) -> str:
     return reference
 
 
-def examine(line: Line, rows: dataset.StoredRows, *, intake: Intake, model: BaseModel, discordance: float | None) -> DataReport:
+def examine(
+    line: Line, rows: dataset.StoredRows, *, base: BaseModel, intake: Intake, on_progress: OnProgress = no_progress
+) -> DataReport:
     """All checks of divided rows, and what their holdout can show."""
-    report = dataset.check(
-        rows.dataset,
-        rows.splits,
-        use_case=line.config.use_case,
-        lengths=dataset.Lengths(weights.token_counter(model), model.context_length),
-        intake=intake,
-    )
-    power = evaluation.power_of(len(rows.splits.test), promise=_promise(line), seen=discordance)
+    lengths = dataset.Lengths(weights.token_counter(base), base.context_length)
+    context = dataset.Context(use_case=line.config.use_case, lengths=lengths, intake=intake)
+    report = dataset.check(rows.dataset, rows.splits, context, on_progress=on_progress)
+    power = evaluation.power_of(len(rows.splits.test), promise=_promise(line), seen=_discordance_seen(line))
     return replace(report, checks=(*report.checks, evaluation.power_check(power, test_share=line.config.data.splits.test)))
 
 
@@ -162,7 +156,7 @@ def _promise(line: Line) -> float:
     return line.config.evaluation.promise.beat_baseline_by
 
 
-def discordance_seen(line: Line) -> float | None:
+def _discordance_seen(line: Line) -> float | None:
     """The share of test rows on which exactly one of candidate and baseline was right in the client's last delivery."""
     repository = store_of(line.workspace).client(line.config.client)
     for row in repository.deliveries():

@@ -5,7 +5,7 @@ A row as it may come::
     {"id": "c-17", "text": "The parcel never came.", "label": "claim", "split": "train"}
 """
 
-from delivery.dataset.checks import Lengths, check
+from delivery.dataset.checks import SCALING, Context, Lengths, check
 from delivery.dataset.loading import Reading, load, read
 from delivery.dataset.pii import Guarded
 from delivery.dataset.pii import apply as guard
@@ -18,6 +18,8 @@ from delivery.dataset.versions import RowStore, StoredRows
 from delivery.dataset.writing import from_chat_row, to_chat_row
 
 __all__ = [
+    "SCALING",
+    "Context",
     "Guarded",
     "Lengths",
     "Reading",

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from delivery.artifacts import Check, DataReport, Example, Intake, LabeledDataset, Message, Splits
+from delivery.artifacts import (
+    Check,
+    DataReport,
+    Example,
+    Intake,
+    LabeledDataset,
+    Message,
+    OnProgress,
+    Progress,
+    Splits,
+    no_progress,
+)
 from delivery.client_config import UseCase
 from delivery.dataset.leakage import Alike, leakage, near_duplicates, shared_passages, suite_leakage
 from delivery.dataset.places import SHOWN, Pair, place_of
@@ -33,43 +44,63 @@ class Lengths:
         return self._overheads[messages]
 
 
+@dataclass(frozen=True)
+class Context:
+    """What rows are checked against: without ``lengths`` they are not measured, and so on.
+
+    ``suites`` holds the sample texts of further suites, which training rows must not know; ``intake`` what was found before
+    the rows were stored.
+    """
+
+    use_case: UseCase | None = None
+    lengths: Lengths | None = None
+    suites: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    intake: Intake = field(default_factory=Intake)
+
+
+SCALING = frozenset(
+    {"schema", "empty", "exact_duplicates", "near_duplicates", "conflicting_labels", "leakage_exact", "leakage_near"}
+)
+"""The checks that a million rows can bear."""
+
+
 def check(
     dataset: LabeledDataset,
     splits: Splits,
+    context: Context,
     *,
-    use_case: UseCase | None,
-    lengths: Lengths | None = None,
-    suites: Mapping[str, Sequence[str]] | None = None,
-    intake: Intake | None = None,
+    only: Collection[str] | None = None,
+    on_progress: OnProgress = no_progress,
 ) -> DataReport:
-    """Report on rows that ``load`` accepted and ``split`` divided.
-
-    Without ``lengths``, which knows the base model's tokens, lengths are not measured. ``suites`` holds the sample texts of
-    further suites, which training rows must not know; ``intake`` what was found before the rows were stored.
-    """
-    examples, found = dataset.examples, intake or Intake()
+    """Report on rows that ``load`` accepted and ``split`` divided. ``only`` names the checks to make, all by default."""
+    examples = dataset.examples
     alike = Alike(examples, splits)
     several = [rows for rows in alike.by_input.values() if len(rows) > 1]
+    checks: dict[str, Callable[[], Check]] = {
+        "schema": lambda: Check("schema", "ok", 0, f"all {len(examples)} rows fit the format {dataset.format}"),
+        "empty": lambda: _empty(examples),
+        "too_long": lambda: _too_long(examples, context.lengths),
+        "exact_duplicates": lambda: _exact_duplicates(several, dataset),
+        "near_duplicates": lambda: near_duplicates(alike),
+        "conflicting_labels": lambda: _conflicting_labels(several),
+        "rare_labels": lambda: _rare_labels(splits.train, context.use_case),
+        "leakage_exact": lambda: leakage(alike, near=False),
+        "leakage_near": lambda: leakage(alike, near=True),
+        "leakage_passages": lambda: shared_passages(alike),
+        "leakage_suites": lambda: suite_leakage(context.suites, splits.train),
+    }
+    wanted = [name for name in checks if only is None or name in only]
+    made = []
+    for place, name in enumerate(wanted):
+        on_progress(Progress(place, len(wanted), "checks", name))
+        made.append(checks[name]())
     return DataReport(
         rows=len(examples),
         format=dataset.format,
         fingerprint=dataset.fingerprint,
         splits=splits.counts,
-        checks=(
-            Check("schema", "ok", 0, f"all {len(examples)} rows fit the format {dataset.format}"),
-            _empty(examples),
-            _too_long(examples, lengths),
-            _exact_duplicates(several, dataset),
-            near_duplicates(alike),
-            _conflicting_labels(several),
-            _rare_labels(splits.train, use_case),
-            leakage(alike, near=False),
-            leakage(alike, near=True),
-            shared_passages(alike),
-            suite_leakage(suites or {}, splits.train),
-            *found.checks,
-        ),
-        profile=profile_of(alike, identifiers=found.identifiers),
+        checks=(*made, *context.intake.checks),
+        profile=profile_of(alike, identifiers=context.intake.identifiers),
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Literal, NamedTuple
 
-from delivery.artifacts import Check, Example, LabeledDataset, Status
+from delivery.artifacts import Check, Example, Intake, LabeledDataset, Status
 from delivery.client_config import UseCase
 from delivery.dataset.answers import answer_check
 from delivery.dataset.identifiers import NO_PATTERNS
@@ -37,6 +37,11 @@ class Guarded:
     secrets: Check
     counts: dict[str, int]
     values: dict[str, str]
+
+    @property
+    def intake(self) -> Intake:
+        """What the version of these rows keeps of it."""
+        return Intake((self.pii, self.secrets), self.counts)
 
 
 def apply(

@@ -9,7 +9,7 @@ import pytest
 
 from delivery.artifacts import Check, DataReport, Example, Splits
 from delivery.client_config import SplitRule, UseCase
-from delivery.dataset import Lengths, check, load, split
+from delivery.dataset import Context, Lengths, check, load, split
 from tests.delivery.dataset.conftest import Write, unlike
 
 ROWS = [{"text": unlike(f"text {n}"), "label": ("claim", "other")[n % 2], "split": "train"} for n in range(20)]
@@ -23,7 +23,8 @@ def report(
 ) -> DataReport:
     dataset = load([path], use_case=use_case)
     splits = split(dataset, SplitRule())
-    return check(dataset, splits, use_case=use_case, lengths=Lengths(tokens, context) if tokens else None)
+    lengths = Lengths(tokens, context) if tokens else None
+    return check(dataset, splits, Context(use_case=use_case, lengths=lengths))
 
 
 def named(result: DataReport, name: str) -> Check:
@@ -117,7 +118,7 @@ def test_labels_without_training_rows_are_rare(write: Write) -> None:
 def test_a_copy_that_is_still_trained_on_is_refused(write: Write, triage: UseCase) -> None:
     dataset = load([write(*ROWS, *TESTS)], use_case=triage)
     splits = Splits(train=dataset.examples, validation=(), test=dataset.examples[20:])
-    found = named(check(dataset, splits, use_case=triage), "leakage_exact")
+    found = named(check(dataset, splits, Context(use_case=triage)), "leakage_exact")
     assert (found.status, found.count) == ("refuse", 10)
 
 
@@ -137,7 +138,7 @@ def test_known_overlap_of_real_data_is_found(
     """The counts that the data's own notes give: after NFKC, case and white space, and at a Jaccard similarity of 0.7."""
     dataset = load(divided(shared_data, tmp_path, name))
     splits = split(dataset, SplitRule())
-    result = check(dataset, splits, use_case=None)
+    result = check(dataset, splits, Context())
     found = [named(result, check_name) for check_name in ("leakage_exact", "leakage_near")]
     assert (len(splits.test), *((item.count, item.status) for item in found)) == (test_rows, (exact, "warn"), (near, "warn"))
     used = {e.input_key for e in (*splits.train, *splits.validation)}
