@@ -39,7 +39,7 @@ def open_bytes(path: str) -> io.BufferedReader:
         RetryableError: a remote store did not answer.
     """
     try:
-        return io.BufferedReader(_open_url(path) if "://" in path else _LocalFile(path), BLOCK)
+        return io.BufferedReader(_open_url(path) if "://" in path else _LocalFile(path, shown(path)), BLOCK)
     except ClientDataError:
         raise
     except Exception as error:
@@ -87,16 +87,16 @@ def _may_pass(error: Exception) -> bool:
 class _LocalFile(io.RawIOBase):
     """A regular file as it was when it was opened: what is added or taken while it is read is an error, not rows."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, name: str) -> None:
         super().__init__()
         # A device may act on being opened at all, and a pipe waits for a writer, so the kind is looked at before; and
         # again after, on the file itself.
-        _refuse_irregular(path, os.stat(path))
+        _refuse_irregular(name, os.stat(path))
         self._file = Path(path).open("rb", buffering=0) if os.name == "nt" else io.FileIO(path, opener=_open_at_once)  # noqa: SIM115
         self._before = os.fstat(self._file.fileno())
         self._left = self._before.st_size
         try:
-            _refuse_irregular(path, self._before)
+            _refuse_irregular(name, self._before)
         except ClientDataError:
             self._file.close()
             raise
@@ -120,10 +120,10 @@ class _LocalFile(io.RawIOBase):
         super().close()
 
 
-def _refuse_irregular(path: str, info: os.stat_result) -> None:
+def _refuse_irregular(name: str, info: os.stat_result) -> None:
     if not stat.S_ISREG(info.st_mode):
         what = "a folder" if stat.S_ISDIR(info.st_mode) else "no regular file"
-        raise ClientDataError(f"{shown(path)}: is {what}; name a JSONL or CSV file")
+        raise ClientDataError(f"{name}: is {what}; name a JSONL or CSV file")
 
 
 def _open_at_once(path: str, flags: int) -> int:
@@ -137,7 +137,7 @@ def _open_url(url: str) -> io.RawIOBase:
     web = url.startswith(("http://", "https://"))
     filesystem, inside = url_to_fs(url, **(_patience(url) if web else {}))
     if isinstance(filesystem, LocalFileSystem):
-        return _LocalFile(inside)
+        return _LocalFile(inside, shown(url))
     # Block size 0 is one answer read as it comes: no store has to know ranges, and half an answer is noticed.
     return _RemoteFile(filesystem.open(inside, "rb", **({"block_size": 0} if web else {})))
 
