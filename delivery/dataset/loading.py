@@ -19,8 +19,8 @@ from delivery.errors import ClientDataError
 
 COMMON_KEYS = frozenset({"id", "split", "weight", "metadata", "delivery_key"})
 """Of every format. The last is ours (``writing``), and never believed from a client's file."""
-MAX_CHARACTERS = 1_000_000
-"""Of one row's texts: more than any base model reads, and a bound for what follows."""
+MAX_CHARACTERS = 500_000
+"""Of one row's texts: more than a model is trained on in one piece, and a bound on what folding a text can take."""
 DIGEST = 32
 _REMEMBERED = 1_000
 

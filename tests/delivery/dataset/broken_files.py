@@ -138,11 +138,11 @@ JSON = [
     text_file(
         "a line of 900,000 equal keys", [rows(GOOD), b"{", b'"a":0,' * 900_000, b'"a":0}'], "'a': is given twice in one", 2
     ),
-    text_file("ten million characters", [rows(GOOD), rows(ask("x" * 10_000_000))], "more than 1,000,000 characters of text", 2),
+    text_file("ten million characters", [rows(GOOD), rows(ask("x" * 10_000_000))], "more than 500,000 characters of text", 2),
     text_file(
         "four million characters that grow eighteenfold",
         [rows(GOOD), rows(ask("\ufdfa" * 4_000_000))],
-        "more than 1,000,000 characters",
+        "more than 500,000 characters",
         2,
     ),
 ]
@@ -197,6 +197,7 @@ ROWS = [
     second("weight negative", ask(weight=-0.1), "weight: '-0.1' is no finite number"),
     second("weight a list", ask(weight=[1]), "weight: '[1]' is no finite number"),
     second("metadata a list", ask(metadata=[1]), "metadata: is a list"),
+    second("1,001 metadata fields", ask(metadata={str(n): n for n in range(1001)}), "metadata: the row has more than 1,000"),
     second("nested field beside the messages", ask(other={"a": 1}), "'other': unknown key with nested values"),
     second("number that loses digits", GOOD[:-1] + b', "account": 98765432109876543210987}', "too long to keep exactly"),
 ]

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import orjson
 import pytest
 
 from delivery.dataset import load, loading, read
@@ -16,7 +17,7 @@ from delivery.dataset.sources import read_lines
 from delivery.dataset.stores import shown
 from delivery.errors import ClientDataError
 from tests.delivery.dataset import broken_files, broken_stores
-from tests.delivery.dataset.broken_files import GOOD, MIB, Broken, rows
+from tests.delivery.dataset.broken_files import GOOD, MIB, Broken, ask, holding, rows
 
 BROKEN = [
     *broken_files.ENCODINGS,
@@ -89,23 +90,41 @@ WORST = [
     "gzip bomb of one row",
 ]
 MEASURE = """
-import resource, sys
+import sys
 from delivery.dataset import read
 from delivery.errors import ClientDataError
-def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+def peak():  # Not ru_maxrss, which a process has from its parent.
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) // 1024
 read([sys.argv[1]])
 before = peak()
 try:
-    assert read([sys.argv[2]]).total
+    reading = read([sys.argv[2]])
+    assert reading.total or reading.dataset.examples
 except ClientDataError:
     pass
 print(peak() - before)
 """
+HEAVY = [
+    Broken("the most objects", holding(orjson.dumps(ask(metadata={"a": [{"": 0}] * 499_000}))), ""),
+    Broken("the most fields", holding(orjson.dumps(ask(metadata={str(n): n for n in range(1000)}))), ""),
+    Broken("the most characters", holding(orjson.dumps(ask("\ufdfa" * 499_000))), ""),
+    Broken(
+        "a row of 1,000 columns",
+        holding(
+            b",".join(b"text" * (not n) or b"label" * (n == 1) or b"c%d" % n for n in range(1000))
+            + b"\n"
+            + b",".join([b"x" * 9000] * 1000)
+        ),
+        "",
+    ),
+]
+"""Within every limit, so they are read."""
 
 
-@pytest.mark.parametrize("name", WORST)
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from Linux's /proc")
+@pytest.mark.parametrize("name", [*WORST, *(heavy.name for heavy in HEAVY)])
 def test_memory_stays_within_the_bound(tmp_path: Path, name: str) -> None:
-    (broken,) = [broken for broken in BROKEN if broken.name == name]
+    (broken,) = [broken for broken in (*BROKEN, *HEAVY) if broken.name == name]
     good = tmp_path / "good"
     good.write_bytes(rows(GOOD))
     command = [sys.executable, "-c", MEASURE, str(good), broken.build(tmp_path)]
