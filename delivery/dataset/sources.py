@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from typing import IO, Any, cast
 
 from delivery.dataset.problems import BadRow, BrokenFile
-from delivery.dataset.stores import BLOCK, open_bytes, unreadable
+from delivery.dataset.stores import BLOCK, open_bytes, shown, unreadable
+from delivery.errors import ClientDataError
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
 MAX_BLANK_LINES = 1_000_000
@@ -81,6 +82,8 @@ def source_sha256(path: str) -> str:
     with open_bytes(path) as stream:
         try:
             return hashlib.file_digest(stream, "sha256").hexdigest()
+        except BadRow as bad:
+            raise ClientDataError(f"{shown(path)}: {bad.what}") from bad
         except Exception as error:
             raise unreadable(path, error) from error
 

@@ -6,7 +6,6 @@ import io
 import os
 import re
 import stat
-from pathlib import Path
 from typing import Any
 
 from delivery.dataset.problems import BadRow
@@ -92,7 +91,7 @@ class _LocalFile(io.RawIOBase):
         # A device may act on being opened at all, and a pipe waits for a writer, so the kind is looked at before; and
         # again after, on the file itself.
         _refuse_irregular(name, os.stat(path))
-        self._file = Path(path).open("rb", buffering=0) if os.name == "nt" else io.FileIO(path, opener=_open_at_once)  # noqa: SIM115
+        self._file = io.FileIO(path, opener=_open_at_once)
         self._before = os.fstat(self._file.fileno())
         self._left = self._before.st_size
         try:
@@ -139,7 +138,7 @@ def _open_url(url: str) -> io.RawIOBase:
     if isinstance(filesystem, LocalFileSystem):
         return _LocalFile(inside, shown(url))
     # Block size 0 is one answer read as it comes: no store has to know ranges, and half an answer is noticed.
-    return _RemoteFile(filesystem.open(inside, "rb", **({"block_size": 0} if web else {})))
+    return _RemoteFile(filesystem, filesystem.open(inside, "rb", **({"block_size": 0} if web else {})))
 
 
 def _patience(url: str) -> dict[str, Any]:
@@ -155,8 +154,10 @@ def _patience(url: str) -> dict[str, Any]:
 class _RemoteFile(io.RawIOBase):
     """What a store gives. Fewer bytes than it announced are a broken connection, whatever it calls them."""
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, filesystem: Any, file: Any) -> None:
         super().__init__()
+        # An archive's file system closes the archive when nobody holds it any more.
+        self._filesystem = filesystem
         self._file = file
         size = getattr(file, "size", None)
         self._left = size if isinstance(size, int) else None

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import orjson
 import pytest
 
-from delivery.dataset import load, loading, read
+from delivery.dataset import load, loading, read, source_sha256
 from delivery.dataset.problems import BrokenFile
 from delivery.dataset.sources import read_lines
 from delivery.dataset.stores import shown
@@ -180,6 +182,21 @@ def test_a_file_that_never_stops_growing_ends(tmp_path: Path) -> None:
     with pytest.raises(BrokenFile, match="changed while it was read"):
         follow()
     assert b"".join(lines) == LONG
+
+
+def test_a_file_that_changes_while_it_is_hashed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(LONG)
+    digest = hashlib.file_digest
+
+    def slowly(stream: BinaryIO, name: str) -> object:
+        stream.read(1)
+        os.truncate(path, 100_000)
+        return digest(stream, name)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(hashlib, "file_digest", slowly)
+    with pytest.raises(ClientDataError, match=r"rows\.jsonl: the file was changed while it was read; wait"):
+        source_sha256(str(path))
 
 
 def test_a_file_without_permission_is_named(tmp_path: Path) -> None:
