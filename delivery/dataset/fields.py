@@ -117,7 +117,7 @@ def row_metadata(row: Mapping[str, Any], further: Collection[str]) -> dict[str, 
             raise BadRow("unknown key with nested values; put it under metadata, or take it out", field=quoted(key))
         _add_text(texts, key, row[key], field=quoted(key))
     for key, value in (given or {}).items():
-        _add_text(texts, key, value, field=f"metadata.{key if key.isidentifier() else quoted(key)}")
+        _add_text(texts, key, value, field=f"metadata.{key if key.isidentifier() and len(key) <= 40 else quoted(key)}")
     return texts
 
 

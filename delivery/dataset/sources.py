@@ -16,9 +16,9 @@ from delivery.errors import ClientDataError
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
 MAX_BLANK_LINES = 1_000_000
-GZIP_FREE_BYTES = 32 * 1024 * 1024
+GZIP_FREE_BYTES = 16 * 1024 * 1024
 GZIP_RATIO = 200
-"""A gzip file may unpack to 32 MiB, and beyond that to 200 times its size; text comes to 3 to 20 times."""
+"""A gzip file may unpack to 16 MiB, and beyond that to 200 times its size; text comes to 3 to 20 times."""
 
 _GZIP = b"\x1f\x8b"
 _OTHER_ENCODINGS = (

@@ -197,6 +197,16 @@ ROWS = [
     second("weight negative", ask(weight=-0.1), "weight: '-0.1' is no finite number"),
     second("weight a list", ask(weight=[1]), "weight: '[1]' is no finite number"),
     second("metadata a list", ask(metadata=[1]), "metadata: is a list"),
+    second("key of a million characters", ask(**{"k" * 10**6: {}}), "kkk…': unknown key with nested values"),
+    second("metadata key of a million characters", ask(metadata={"k" * 10**6: "\0"}), "kkk…': holds a NUL character"),
+    second(
+        "message key of a million characters", chat({**ask()["messages"][0], "k" * 10**6: 1}), "messages[0]: unknown key 'kkk"
+    ),
+    second(
+        "weights whose product is infinite",
+        chat(("user", "a"), {"role": "assistant", "content": "b", "weight": 1e300}, weight=1e300),
+        "weight: 'inf' is no finite number",
+    ),
     second("1,001 metadata fields", ask(metadata={str(n): n for n in range(1001)}), "metadata: the row has more than 1,000"),
     second("nested field beside the messages", ask(other={"a": 1}), "'other': unknown key with nested values"),
     second("number that loses digits", GOOD[:-1] + b', "account": 98765432109876543210987}', "too long to keep exactly"),

@@ -19,7 +19,7 @@ from delivery.dataset.sources import read_lines
 from delivery.dataset.stores import shown
 from delivery.errors import ClientDataError
 from tests.delivery.dataset import broken_files, broken_stores
-from tests.delivery.dataset.broken_files import GOOD, MIB, Broken, ask, holding, rows
+from tests.delivery.dataset.broken_files import GOOD, MIB, Broken, ask, chat, holding, rows
 
 BROKEN = [
     *broken_files.ENCODINGS,
@@ -30,6 +30,7 @@ BROKEN = [
     *broken_stores.OTHER_KINDS,
     *broken_stores.NO_FILES,
 ]
+GOOD_TURNS = (("user", "a"), ("assistant", "b"))
 MEMORY_BOUND_MIB = 256
 """What reading any file may take beside the rows that it keeps and the process itself."""
 
@@ -107,6 +108,16 @@ except ClientDataError:
 print(peak() - before)
 """
 HEAVY = [
+    Broken(
+        "many rows of other layouts",
+        holding(rows(GOOD) + b"".join(rows(ask(**{f"{n}{'k' * 10**6}": {}})) for n in range(300))),
+        "",
+    ),
+    Broken(
+        "many rows of other system messages",
+        holding(rows(GOOD) + b"".join(rows(chat(("system", f"{n}{'s' * 600_000}"), *GOOD_TURNS)) for n in range(300))),
+        "",
+    ),
     Broken("the most objects", holding(orjson.dumps(ask(metadata={"a": [{"": 0}] * 499_000}))), ""),
     Broken("the most fields", holding(orjson.dumps(ask(metadata={str(n): n for n in range(1000)}))), ""),
     Broken("the most characters", holding(orjson.dumps(ask("\ufdfa" * 499_000))), ""),
@@ -120,7 +131,7 @@ HEAVY = [
         "",
     ),
 ]
-"""Within every limit, so they are read."""
+"""Within every limit, or wrong in a way that could be kept by mistake."""
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from Linux's /proc")
