@@ -69,9 +69,13 @@ def _schema(schema: dict[str, object]) -> Check:
         except BadRow as bad:
             inside = f" {bad.field}" if bad.field else ""
             raise BadRow(f"the answer{inside} {bad.what}; an extraction's answer is JSON", field=field) from bad
-        wrong = next(validator.iter_errors(value), None)
+        try:
+            wrong = next(validator.iter_errors(value), None)
+        except ValueError as error:
+            raise BadRow("the answer is nested too deeply; make it flatter", field=field) from error
         if wrong is not None:
             place = ".".join(str(part) for part in wrong.instance_path) or "the answer"
+            place = place if place.isprintable() and len(place) <= 80 else quoted(place, 80)
             what = f"does not fit use_case.schema at {place}: {quoted(wrong.message, 160)}; correct the answer or the schema"
             raise BadRow(what, field=field) from None
         return answer

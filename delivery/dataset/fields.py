@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, cast
 
 import orjson
 
 from delivery.artifacts import Split
 from delivery.dataset.problems import BadRow, quoted
-from delivery.dataset.rows import parse_json
+from delivery.dataset.rows import MAX_COLUMNS, parse_json
 
 SPLITS = ("train", "validation", "test")
 EXACT_BELOW = 2.0**63
@@ -98,7 +98,7 @@ def weight_of(value: Any, field: str = "weight") -> float:
     return weight
 
 
-def row_metadata(row: Mapping[str, Any], further: Iterable[str]) -> dict[str, str]:
+def row_metadata(row: Mapping[str, Any], further: Collection[str]) -> dict[str, str]:
     """The row's metadata as strings, and beside it the plain fields that ``further`` names.
 
     Raises:
@@ -109,13 +109,15 @@ def row_metadata(row: Mapping[str, Any], further: Iterable[str]) -> dict[str, st
         return _NO_METADATA
     if given is not None and not isinstance(given, dict):
         raise BadRow(f"is a {type(given).__name__}; write an object of names and values", field="metadata")
+    if len(further) + len(given or ()) > MAX_COLUMNS:
+        raise BadRow(f"the row has more than {MAX_COLUMNS:,} fields; keep what somebody will look at", field="metadata")
     texts: dict[str, str] = {}
     for key in further:
         if isinstance(row[key], dict | list):
             raise BadRow("unknown key with nested values; put it under metadata, or take it out", field=quoted(key))
         _add_text(texts, key, row[key], field=quoted(key))
     for key, value in (given or {}).items():
-        _add_text(texts, key, value, field=f"metadata.{key if key.isidentifier() else quoted(key)}")
+        _add_text(texts, key, value, field=f"metadata.{key if key.isidentifier() and len(key) <= 40 else quoted(key)}")
     return texts
 
 

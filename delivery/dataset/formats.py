@@ -194,7 +194,7 @@ def _ask(value: Any, field: str, *, needs_list: bool = False) -> tuple[Message, 
     if not isinstance(value, list) and not needs_list:
         return (Message("user", visible_text(value, field)),)
     if not isinstance(value, list) or not value:
-        raise BadRow("has to be a list of messages that ends with the user's turn", field=field)
+        raise BadRow("has to be a list of messages; write them, the user's turn last", field=field)
     messages = tuple(read_turns(value, field).messages)
     if messages[-1].role != "user":
         raise BadRow(

@@ -19,10 +19,11 @@ from delivery.errors import ClientDataError
 
 COMMON_KEYS = frozenset({"id", "split", "weight", "metadata", "delivery_key"})
 """Of every format. The last is ours (``writing``), and never believed from a client's file."""
-MAX_CHARACTERS = 1_000_000
-"""Of one row's texts: more than any base model reads, and a bound for what follows."""
+MAX_CHARACTERS = 500_000
+"""Of one row's texts: more than a model is trained on in one piece, and a bound on what folding a text can take."""
 DIGEST = 32
 _REMEMBERED = 1_000
+"""How many layouts of rows, each of so many characters at most, and how many system messages are kept to be shared."""
 
 
 class Reading(NamedTuple):
@@ -127,13 +128,16 @@ class _Rows:
         if further is None:
             further = self._keys_beside(row)
         labeled = self._reader.read(row)
-        messages = self._with_system(labeled.messages, labeled.tools)
-        if sum([len(m.content) for m in messages], len(labeled.answer) + len(labeled.rejected)) > MAX_CHARACTERS:
+        beside = len(labeled.answer) + len(labeled.rejected) + len(labeled.tools)
+        if sum([len(m.content) for m in labeled.messages], beside) > MAX_CHARACTERS:
             raise BadRow(f"has more than {MAX_CHARACTERS:,} characters of text; shorten it, or take it out")
+        messages = self._with_system(labeled.messages, labeled.tools)
         own = row_id(row.get("id"))
         answer = self._check(labeled.answer, labeled.answer_field)
         split = row_split(row.get("split"))
-        weight = weight_of(row.get("weight")) * labeled.weight
+        weight = weight_of(row.get("weight"))
+        if labeled.weight != 1.0:
+            weight = weight_of(weight * labeled.weight)
         metadata = row_metadata(row, further)
         key = input_key_of(messages)
         # Everything that the row says (its own id, too), and nothing about where it stood.
@@ -166,7 +170,7 @@ class _Rows:
         refuse_other(row, self._reader, self._container)
         known = COMMON_KEYS | self._reader.keys | self._reader.further
         further = tuple(key for key in row if key not in known)
-        if len(self._further) < _REMEMBERED:
+        if len(self._further) < _REMEMBERED and sum(map(len, row)) < _REMEMBERED:
             self._further[tuple(row)] = further
         return further
 

@@ -158,7 +158,7 @@ def _csv(lines: Iterable[bytes], start: int) -> Iterator[Row]:
     header: list[str] | None = None
     while True:
         begin = start + reader.line_num
-        texts.pending = 0
+        texts.begin_row()
         try:
             cells = next(reader)
         except StopIteration:
@@ -187,16 +187,22 @@ class _Texts:
 
     def __init__(self, lines: Iterable[bytes], start: int) -> None:
         self._lines = enumerate(lines, start)
-        self.pending = 0
+        self._bytes = self._commas = 0
+
+    def begin_row(self) -> None:
+        """What follows is another row: its size counts anew."""
+        self._bytes = self._commas = 0
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
         number, line = next(self._lines)
-        self.pending += len(line)
-        if self.pending > MAX_LINE_BYTES:
-            raise BrokenFile(f"ends {MAX_LINE_BYTES >> 20} MiB of one row; check the quotes of the row before", line=number)
+        self._bytes += len(line)
+        self._commas += line.count(b",")
+        if self._bytes > MAX_LINE_BYTES or self._commas > MAX_VALUES:
+            most = f"{MAX_LINE_BYTES >> 20} MiB or {MAX_VALUES:,} commas"
+            raise BrokenFile(f"the row up to here has more than {most}; look for a quote that is not closed", line=number)
         try:
             return decoded(line)
         except BadRow as bad:

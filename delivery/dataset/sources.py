@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from typing import IO, Any, cast
 
 from delivery.dataset.problems import BadRow, BrokenFile
-from delivery.dataset.stores import BLOCK, open_bytes, unreadable
+from delivery.dataset.stores import BLOCK, open_bytes, shown, unreadable
+from delivery.errors import ClientDataError
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
-GZIP_FREE_BYTES = 64 * 1024 * 1024
+MAX_BLANK_LINES = 1_000_000
+GZIP_FREE_BYTES = 16 * 1024 * 1024
 GZIP_RATIO = 200
-"""A gzip file may unpack to 64 MiB, and beyond that to 200 times its size; text comes to 3 to 20 times."""
+"""A gzip file may unpack to 16 MiB, and beyond that to 200 times its size; text comes to 3 to 20 times."""
 
 _GZIP = b"\x1f\x8b"
 _OTHER_ENCODINGS = (
@@ -49,7 +51,7 @@ def read_lines(path: str) -> Iterator[bytes]:
         BrokenFile: what follows cannot be text in UTF-8, the gzip data is damaged, or the file changes as it is read.
     """
     with open_bytes(path) as packed:
-        number = 1
+        number, blank = 1, 0
         try:
             stream = _text_stream(packed)
             line = stream.readline(MAX_LINE_BYTES + 1).removeprefix(codecs.BOM_UTF8)
@@ -58,6 +60,9 @@ def read_lines(path: str) -> Iterator[bytes]:
                     raise BadRow("holds a NUL byte, so this is no UTF-8 text; save the file as UTF-8")
                 if len(line) > MAX_LINE_BYTES:
                     raise BadRow(f"is longer than {MAX_LINE_BYTES >> 20} MiB; write one row a line")
+                blank = blank + 1 if line.isspace() else 0
+                if blank > MAX_BLANK_LINES:
+                    raise BadRow(f"ends {MAX_BLANK_LINES:,} blank lines; take them out")
                 yield line
                 number += 1
                 line = stream.readline(MAX_LINE_BYTES + 1)
@@ -77,6 +82,8 @@ def source_sha256(path: str) -> str:
     with open_bytes(path) as stream:
         try:
             return hashlib.file_digest(stream, "sha256").hexdigest()
+        except BadRow as bad:
+            raise ClientDataError(f"{shown(path)}: {bad.what}") from bad
         except Exception as error:
             raise unreadable(path, error) from error
 
@@ -139,12 +146,14 @@ class _Unpacked(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         try:
-            count = self._gzip.readinto(buffer)
+            # One step at a time: what came before a damaged place is still given.
+            data = self._gzip.read1(len(buffer))
         except EOFError as error:
             raise BadRow("the gzip data ends before its end, so it was cut off; copy or download the file again") from error
         except (gzip.BadGzipFile, zlib.error) as error:
             raise BadRow("the gzip data is damaged, or other bytes follow it; pack the file again") from error
-        self._given += count
+        buffer[: len(data)] = data
+        self._given += len(data)
         if self._given > max(GZIP_FREE_BYTES, GZIP_RATIO * self._packed.taken):
             raise BadRow(f"the gzip data unpacks to more than {GZIP_RATIO} times its size; unpack it, and name what comes out")
-        return count
+        return len(data)

@@ -6,7 +6,6 @@ import io
 import os
 import re
 import stat
-from pathlib import Path
 from typing import Any
 
 from delivery.dataset.problems import BadRow
@@ -39,7 +38,7 @@ def open_bytes(path: str) -> io.BufferedReader:
         RetryableError: a remote store did not answer.
     """
     try:
-        return io.BufferedReader(_open_url(path) if "://" in path else _LocalFile(path), BLOCK)
+        return io.BufferedReader(_open_url(path) if "://" in path else _LocalFile(path, shown(path)), BLOCK)
     except ClientDataError:
         raise
     except Exception as error:
@@ -87,16 +86,16 @@ def _may_pass(error: Exception) -> bool:
 class _LocalFile(io.RawIOBase):
     """A regular file as it was when it was opened: what is added or taken while it is read is an error, not rows."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, name: str) -> None:
         super().__init__()
         # A device may act on being opened at all, and a pipe waits for a writer, so the kind is looked at before; and
         # again after, on the file itself.
-        _refuse_irregular(path, os.stat(path))
-        self._file = Path(path).open("rb", buffering=0) if os.name == "nt" else io.FileIO(path, opener=_open_at_once)  # noqa: SIM115
+        _refuse_irregular(name, os.stat(path))
+        self._file = io.FileIO(path, opener=_open_at_once)
         self._before = os.fstat(self._file.fileno())
         self._left = self._before.st_size
         try:
-            _refuse_irregular(path, self._before)
+            _refuse_irregular(name, self._before)
         except ClientDataError:
             self._file.close()
             raise
@@ -120,10 +119,10 @@ class _LocalFile(io.RawIOBase):
         super().close()
 
 
-def _refuse_irregular(path: str, info: os.stat_result) -> None:
+def _refuse_irregular(name: str, info: os.stat_result) -> None:
     if not stat.S_ISREG(info.st_mode):
         what = "a folder" if stat.S_ISDIR(info.st_mode) else "no regular file"
-        raise ClientDataError(f"{shown(path)}: is {what}; name a JSONL or CSV file")
+        raise ClientDataError(f"{name}: is {what}; name a JSONL or CSV file")
 
 
 def _open_at_once(path: str, flags: int) -> int:
@@ -137,9 +136,9 @@ def _open_url(url: str) -> io.RawIOBase:
     web = url.startswith(("http://", "https://"))
     filesystem, inside = url_to_fs(url, **(_patience(url) if web else {}))
     if isinstance(filesystem, LocalFileSystem):
-        return _LocalFile(inside)
+        return _LocalFile(inside, shown(url))
     # Block size 0 is one answer read as it comes: no store has to know ranges, and half an answer is noticed.
-    return _RemoteFile(filesystem.open(inside, "rb", **({"block_size": 0} if web else {})))
+    return _RemoteFile(filesystem, filesystem.open(inside, "rb", **({"block_size": 0} if web else {})))
 
 
 def _patience(url: str) -> dict[str, Any]:
@@ -155,8 +154,10 @@ def _patience(url: str) -> dict[str, Any]:
 class _RemoteFile(io.RawIOBase):
     """What a store gives. Fewer bytes than it announced are a broken connection, whatever it calls them."""
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, filesystem: Any, file: Any) -> None:
         super().__init__()
+        # An archive's file system closes the archive when nobody holds it any more.
+        self._filesystem = filesystem
         self._file = file
         size = getattr(file, "size", None)
         self._left = size if isinstance(size, int) else None

@@ -56,7 +56,7 @@ def read_turns(turns: Any, field: str, dialect: Dialect = OPENAI) -> Turns:
         BadRow: it is no such list; names the turn and its field.
     """
     if not isinstance(turns, list) or not turns:
-        raise BadRow("has to be a list of messages that ends with the assistant's answer", field=field)
+        raise BadRow("has to be a list of messages; write them, the assistant's answer last", field=field)
     if dialect is OPENAI:
         messages = _plain(turns)
         if messages is not None:

@@ -177,6 +177,8 @@ class TestExtraction:
             ('{"amount": "1"}', "does not fit use_case.schema at amount"),
             ("{}", "does not fit use_case.schema at the answer"),
             ('{"amount": 1, "kind": "water"}', "does not fit use_case.schema at kind"),
+            ("[" * 1000 + "]" * 1000, "the answer is nested too deeply"),
+            ("[" * 2000, "the answer is not valid JSON"),
         ],
     )
     def test_an_answer_outside_the_schema_is_refused(self, write: Write, extraction: UseCase, answer: str, says: str) -> None:
