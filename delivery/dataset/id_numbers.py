@@ -164,10 +164,10 @@ _ISSUERS = re.compile(
     r"|(?:6011|64[4-9][0-9]|65[0-9]{2}|62[0-9]{2})[0-9]{12,15}"  # Discover, UnionPay
     r"|(?:5018|5020|5038|5893|6304|6390|6759|676[1-3])[0-9]{8,15}"  # Maestro
 )
-# These begin at their first digit, which is quick to find, and look back at the letters before it.
-_IBAN_CHECK = re.compile(r"(?<![0-9A-Za-z]{3})(?<=[A-Za-z]{2})[0-9]{2}(?=[ \-.]?[0-9A-Za-z]{4})")
-_CODICE_FISCALE = re.compile(r"(?<=[A-Za-z]{6})[0-9]{2}[A-EHLMPR-Ta-ehlmpr-t][0-9]{2}[A-Za-z][0-9]{3}[A-Za-z]" + _RIGHT)
-_PAN = re.compile(r"(?<=[A-Z]{3}[ABCFGHJLPT][A-Z])[0-9]{4}[A-Z]" + _RIGHT)
+# These begin at their first digits, which are quick to find, and then look back at the letters before them.
+_IBAN_CHECK = re.compile(r"[0-9][0-9](?<=[A-Za-z]{2}..)(?<![0-9A-Za-z]{3}..)(?=[ \-.]?[0-9A-Za-z]{4})")
+_CODICE_FISCALE = re.compile(r"[0-9][0-9](?<=[A-Za-z]{6}..)[A-EHLMPR-Ta-ehlmpr-t][0-9]{2}[A-Za-z][0-9]{3}[A-Za-z]" + _RIGHT)
+_PAN = re.compile(r"[0-9](?<=[A-Z]{3}[ABCFGHJLPT][A-Z].)[0-9]{3}[A-Z]" + _RIGHT)
 
 
 def among_digits(reading: Reading, stretch: Stretch) -> Iterator[Span]:

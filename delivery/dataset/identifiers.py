@@ -30,14 +30,15 @@ _WEAK = frozenset({"phone", "ip"})
 _PATTERN_SECONDS = 1.0
 
 _DIGIT = re.compile(r"[0-9]")
-_HINT = re.compile(r"[0-9０-９@＠]|::|://")
+_HINT = re.compile(r"[0-9０-９@＠]")
+_TOO_PLAIN = re.compile(r"[A-Za-z]?[a-z _]{0,18}|-?[0-9.]{0,5}")
 _DOMAIN = re.compile(r"@(?:[^\W_](?:[\w\-]{0,61}[^\W_])?\.){1,8}(?P<top>[^\W\d_]{2,24}|xn--[a-z0-9\-]{2,59})(?![^\W\d_]|@)")
 _MAILBOX = re.compile(r"(?<![\w.+%'\-])[\w+%][\w.+%'\-]{0,63}$")
 # In https://user:password@host, what stands before the @ is no mailbox.
 _USER_IN_URL = re.compile(r"://[^\s/@]{0,64}:$")
 # File names such as icon@2x.png have the form of an address.
 _FILES = words("png jpg jpeg gif svg webp ico pdf css js ts json html htm xml txt md csv zip mp3 mp4 py")
-_IPV4 = re.compile(r"(?<![\w.\-])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w\-]|\.[0-9])")
+_IPV4 = re.compile(r"[0-9](?<![\w.\-].)[0-9]{0,2}\.(?:[0-9]{1,3}\.){2}[0-9]{1,3}(?![\w\-]|\.[0-9])")
 _IPV6 = re.compile(r"(?<![\w:.])[0-9A-Fa-f:]{2,39}(?:(?<=:)(?:[0-9]{1,3}\.){3}[0-9]{1,3})?(?![\w:]|\.[0-9])")
 _IP_WORDS = words(
     "ip ips address addresses host server login logged logon connect connected ping router network vpn proxy dns gateway subnet"
@@ -71,7 +72,14 @@ def find(text: str, *, patterns: Mapping[str, str] = NO_PATTERNS) -> list[Found]
 
 def may_hold(text: str) -> bool:
     """Whether a text has anything of what every built-in kind has: quick, and never wrong in saying no."""
-    return _HINT.search(text) is not None or may_hold_secret(text)
+    if is_plain(text):
+        return False
+    return _HINT.search(text) is not None or "::" in text or "://" in text or may_hold_secret(text)
+
+
+def is_plain(text: str) -> bool:
+    """Whether a text is so short and simple that no built-in kind finds anything in it, whatever stands before it."""
+    return _TOO_PLAIN.fullmatch(text) is not None
 
 
 def check_patterns(patterns: Mapping[str, str]) -> None:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from delivery.dataset import phones
 from delivery.dataset.documents import Literal, escaped, is_document, literals
-from delivery.dataset.identifiers import NO_PATTERNS, SECRETS, check_patterns, find, may_hold
+from delivery.dataset.identifiers import NO_PATTERNS, SECRETS, check_patterns, find, is_plain, may_hold
 from delivery.dataset.spans import PLACEHOLDER, Found, Places
 from delivery.dataset.vault import Vault
 
@@ -117,6 +117,9 @@ class Redactor:
         return Redacted("".join([*parts, text[end:]]), tuple(found))
 
     def _literal(self, literal: Literal, values: dict[str, Found]) -> Redacted:
+        # A name such as "password" makes a value of what else is none, but of a plain word it makes nothing.
+        if not self._patterns and not values and is_plain(literal.text):
+            return Redacted(literal.text, ())
         cue = f"{literal.key}: " if literal.key else ""
         inner = self._plain(literal.text, values, cue=cue)
         if literal.is_number and not PLACEHOLDER.fullmatch(inner.text):
@@ -200,6 +203,8 @@ def _placed(found: Found, literal: Literal) -> Found:
 
 def _repeats(text: str, values: Mapping[str, Found], found: list[Found]) -> list[Found]:
     """Further places of known values, as whole words, outside of what was found and of placeholders."""
+    if not values:
+        return []
     present = sorted((value for value in values if value in text), key=len, reverse=True)
     repeats: list[Found] = []
     taken = Places()
