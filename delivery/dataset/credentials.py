@@ -53,8 +53,7 @@ TOKENS = (
     _token("pypi_token", "pypi-", r"pypi-[A-Za-z0-9_-]{40,}", sign="-"),
 )
 
-_BY_SIGN = {sign: tuple(token for token in TOKENS if token.sign == sign) for sign in "-_.A"}
-_MARKS = {sign: tuple(mark for token in tokens for mark in token.marks) for sign, tokens in _BY_SIGN.items()}
+_BY_SIGN = {sign: [(mark, t) for t in TOKENS if t.sign == sign for mark in t.marks] for sign in "-_.A"}
 
 _LONG_TOKEN = re.compile(r"(?<![A-Za-z0-9/+=_.@\-])[A-Za-z0-9_\-]{24,128}(?![A-Za-z0-9/+=_@\-])")
 _LONG_BASE64 = re.compile(r"(?<![A-Za-z0-9/+=])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])")
@@ -78,10 +77,10 @@ def credentials(text: str, folded: str) -> Iterator[Span]:
 
     ``folded`` is the text in lower case, place by place.
     """
-    for sign, tokens in _BY_SIGN.items():
-        if sign in text:
-            for token in tokens:
-                yield from _tokens(token, text)
+    for token in _marked(text):
+        for match in token.pattern.finditer(text):
+            if token.kind not in ("openai_key", "huggingface_token") or _is_mixed(match.group()):
+                yield Span(token.kind, match.start(), match.end())
     yield from _by_place(text, folded)
     said = [word for word in _CUES if word in folded]
     for word in said:
@@ -107,15 +106,13 @@ def _by_place(text: str, folded: str) -> Iterator[Span]:
 def may_hold_secret(text: str) -> bool:
     """Whether a text has the mark of any key, or a word that a secret is given after: never wrong in saying no."""
     folded = text.lower()
-    marked = any(sign in text and any(mark in text for mark in marks) for sign, marks in _MARKS.items())
-    return marked or "bearer" in folded or any(word in folded for word in _CUES)
+    return bool(_marked(text)) or "bearer" in folded or any(word in folded for word in _CUES)
 
 
-def _tokens(token: Token, text: str) -> Iterator[Span]:
-    if any(mark in text for mark in token.marks):
-        for match in token.pattern.finditer(text):
-            if token.kind not in ("openai_key", "huggingface_token") or _is_mixed(match.group()):
-                yield Span(token.kind, match.start(), match.end())
+def _marked(text: str) -> list[Token]:
+    """The kinds of keys that a text has the marks of."""
+    found = [token for sign, pairs in _BY_SIGN.items() if sign in text for mark, token in pairs if mark in text]
+    return list(dict.fromkeys(found))
 
 
 def _aws_secrets(text: str, folded: str) -> Iterator[Span]:
