@@ -53,8 +53,9 @@ TOKENS = (
     _token("pypi_token", "pypi-", r"pypi-[A-Za-z0-9_-]{40,}", sign="-"),
 )
 
-_BY_SIGN = {sign: tuple(token for token in TOKENS if token.sign == sign) for sign in "-_.A"}
+_BY_SIGN = {sign: [(mark, t) for t in TOKENS if t.sign == sign for mark in t.marks] for sign in "-_.A"}
 
+_LONG_TOKEN = re.compile(r"(?<![A-Za-z0-9/+=_.@\-])[A-Za-z0-9_\-]{24,128}(?![A-Za-z0-9/+=_@\-])")
 _LONG_BASE64 = re.compile(r"(?<![A-Za-z0-9/+=])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])")
 _IN_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]{1,20}://[^\s/:@\"'<>]{0,64}:([^\s/@\"'<>]{1,128})@")
 _BEARER = re.compile(r"(?i)\bbearer[ :]{1,2}([A-Za-z0-9._~+/\-]{20,}=*)")
@@ -76,13 +77,16 @@ def credentials(text: str, folded: str) -> Iterator[Span]:
 
     ``folded`` is the text in lower case, place by place.
     """
-    for sign, tokens in _BY_SIGN.items():
-        if sign in text:
-            for token in tokens:
-                yield from _tokens(token, text)
+    for token in _marked(text):
+        for match in token.pattern.finditer(text):
+            if token.kind not in ("openai_key", "huggingface_token") or _is_mixed(match.group()):
+                yield Span(token.kind, match.start(), match.end())
     yield from _by_place(text, folded)
-    for word in _CUES:
+    said = [word for word in _CUES if word in folded]
+    for word in said:
         yield from _assigned(text, folded, word)
+    if said:
+        yield from _long_tokens(text, folded)
 
 
 def _by_place(text: str, folded: str) -> Iterator[Span]:
@@ -99,16 +103,16 @@ def _by_place(text: str, folded: str) -> Iterator[Span]:
         yield from _aws_secrets(text, folded)
 
 
-def says_secret(folded: str) -> bool:
-    """Whether a text, in lower case, speaks of anything that a secret is given after."""
-    return any(word in folded for word in _CUES)
+def may_hold_secret(text: str) -> bool:
+    """Whether a text has the mark of any key, or a word that a secret is given after: never wrong in saying no."""
+    folded = text.lower()
+    return bool(_marked(text)) or "bearer" in folded or any(word in folded for word in _CUES)
 
 
-def _tokens(token: Token, text: str) -> Iterator[Span]:
-    if any(mark in text for mark in token.marks):
-        for match in token.pattern.finditer(text):
-            if token.kind not in ("openai_key", "huggingface_token") or _is_mixed(match.group()):
-                yield Span(token.kind, match.start(), match.end())
+def _marked(text: str) -> list[Token]:
+    """The kinds of keys that a text has the marks of."""
+    found = [token for sign, pairs in _BY_SIGN.items() if sign in text for mark, token in pairs if mark in text]
+    return list(dict.fromkeys(found))
 
 
 def _aws_secrets(text: str, folded: str) -> Iterator[Span]:
@@ -116,6 +120,15 @@ def _aws_secrets(text: str, folded: str) -> Iterator[Span]:
         value, near = match.group(), folded[max(0, match.start() - 80) : match.start()]
         if any(word in near for word in ("secret", "aws", "akia")) and _is_mixed(value) and value.lower() != value:
             yield Span("aws_secret_key", match.start(), match.end())
+
+
+def _long_tokens(text: str, folded: str) -> Iterator[Span]:
+    """Long strings of great disorder, where the words shortly before speak of a secret without an equals sign."""
+    for match in _LONG_TOKEN.finditer(text):
+        value, near = match.group(), folded[max(0, match.start() - 40) : match.start()]
+        named = any(word in near for word in _CUES)
+        if named and _is_mixed(value) and value.lower() != value != value.upper() and _disorder(value) >= 3.5 * len(value):
+            yield Span("secret", match.start(), match.end())
 
 
 def _assigned(text: str, folded: str, word: str) -> Iterator[Span]:
@@ -142,8 +155,8 @@ def _is_secret(value: str, *, stated: bool) -> bool:
         return False
     if _is_mixed(value):
         return True
-    signs = [c for c in value if not c.isalnum() and c not in "-_.'/’"]
-    return stated and (value.isdigit() or (bool(signs) and any(c.isalpha() for c in value)))
+    odd = any(c in "!@#$%^&*?~" for c in value[:-1]) and value.lower() != value != value.upper()
+    return stated and (value.isdigit() or odd)
 
 
 def _disorder(value: str) -> float:

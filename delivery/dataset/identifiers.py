@@ -15,10 +15,10 @@ from types import MappingProxyType
 
 import regex
 
-from delivery.dataset.credentials import TOKENS, credentials, says_secret
+from delivery.dataset.credentials import TOKENS, credentials, may_hold_secret
 from delivery.dataset.id_numbers import among_digits, codes, ibans
 from delivery.dataset.phones import phones
-from delivery.dataset.spans import PLACEHOLDER, Found, Reading, Span, words
+from delivery.dataset.spans import PLACEHOLDER, Found, Places, Reading, Span, words
 from delivery.errors import ConfigError
 
 NO_PATTERNS: Mapping[str, str] = MappingProxyType({})
@@ -30,18 +30,22 @@ _WEAK = frozenset({"phone", "ip"})
 _PATTERN_SECONDS = 1.0
 
 _DIGIT = re.compile(r"[0-9]")
-_HINT = re.compile(r"[0-9０-９@＠]|PRIVATE|eyJ|::|://|hooks\.slack")
+_HINT = re.compile(r"[0-9０-９@＠]")
+_TOO_PLAIN = re.compile(r"[A-Za-z]?[a-z _]{0,18}|-?[0-9.]{0,5}")
 _DOMAIN = re.compile(r"@(?:[^\W_](?:[\w\-]{0,61}[^\W_])?\.){1,8}(?P<top>[^\W\d_]{2,24}|xn--[a-z0-9\-]{2,59})(?![^\W\d_]|@)")
 _MAILBOX = re.compile(r"(?<![\w.+%'\-])[\w+%][\w.+%'\-]{0,63}$")
 # In https://user:password@host, what stands before the @ is no mailbox.
 _USER_IN_URL = re.compile(r"://[^\s/@]{0,64}:$")
 # File names such as icon@2x.png have the form of an address.
 _FILES = words("png jpg jpeg gif svg webp ico pdf css js ts json html htm xml txt md csv zip mp3 mp4 py")
-_IPV4 = re.compile(r"(?<![\w.\-])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w\-]|\.[0-9])")
+_IPV4 = re.compile(r"[0-9](?<![\w.\-].)[0-9]{0,2}\.(?:[0-9]{1,3}\.){2}[0-9]{1,3}(?![\w\-]|\.[0-9])")
 _IPV6 = re.compile(r"(?<![\w:.])[0-9A-Fa-f:]{2,39}(?:(?<=:)(?:[0-9]{1,3}\.){3}[0-9]{1,3})?(?![\w:]|\.[0-9])")
-_IP_WORDS = words("ip ips address addresses host server login logged logon connect connected ping router network")
+_IP_WORDS = words(
+    "ip ips address addresses host server login logged logon connect connected ping router network vpn proxy dns gateway subnet"
+)
 _VERSION_WORDS = words(
-    """v ver version release build firmware software sdk driver patch update updated section clause chapter paragraph par
+    """v ver version rev revision app release build firmware software sdk driver patch update updated section
+    clause chapter paragraph par
     article appendix table step item level rule"""
 )
 
@@ -60,13 +64,22 @@ def find(text: str, *, patterns: Mapping[str, str] = NO_PATTERNS) -> list[Found]
         spans.extend(_own(text, patterns))
     if not spans:
         return []
-    taken = [(match.start(), match.end()) for match in PLACEHOLDER.finditer(text)]
+    taken = Places()
+    for match in PLACEHOLDER.finditer(text):
+        taken.take(*match.span())
     return [Found(kind, start, end, text[start:end], kind in SECRETS) for kind, start, end in _without_overlap(spans, taken)]
 
 
 def may_hold(text: str) -> bool:
     """Whether a text has anything of what every built-in kind has: quick, and never wrong in saying no."""
-    return _HINT.search(text) is not None or says_secret(text.lower())
+    if is_plain(text):
+        return False
+    return _HINT.search(text) is not None or "::" in text or "://" in text or may_hold_secret(text)
+
+
+def is_plain(text: str) -> bool:
+    """Whether a text is so short and simple that no built-in kind finds anything in it, whatever stands before it."""
+    return _TOO_PLAIN.fullmatch(text) is not None
 
 
 def check_patterns(patterns: Mapping[str, str]) -> None:
@@ -111,11 +124,12 @@ def _emails(text: str) -> Iterator[Span]:
 def _ipv4(reading: Reading) -> Iterator[Span]:
     for match in _IPV4.finditer(reading.text):
         parts = [int(part) for part in match.group().split(".")]
-        near = reading.before(match.start())
-        if max(parts) > 255 or parts[0] == 0 or not _VERSION_WORDS.isdisjoint(near[:2]):
+        if max(parts) > 255 or parts[0] == 0:
             continue
-        # Four small numbers are more often a version or a section than a machine.
-        if max(parts) >= 20 or parts[0] == 10 or not _IP_WORDS.isdisjoint(near):
+        said = next((word in _IP_WORDS for word in reading.before(match.start()) if word in _IP_WORDS | _VERSION_WORDS), None)
+        # Without a word that decides, numbers that begin small are more often a version than a machine.
+        looks = parts[0] == 10 or parts[0] >= 20 or sum(part >= 20 for part in parts) >= 3
+        if looks if said is None else said:
             yield Span("ip", match.start(), match.end())
 
 
@@ -159,12 +173,8 @@ def _own(text: str, patterns: Mapping[str, str]) -> Iterator[Span]:
             raise ConfigError(f"{what}; write it without repeats inside repeats, such as (\\w+)+") from error
 
 
-def _without_overlap(spans: Iterable[Span], taken: list[tuple[int, int]]) -> list[Span]:
-    kept: list[Span] = []
-    for span in sorted(set(spans), key=_precedence):
-        if all(span.end <= start or span.start >= end for start, end in taken):
-            kept.append(span)
-            taken.append((span.start, span.end))
+def _without_overlap(spans: Iterable[Span], taken: Places) -> list[Span]:
+    kept = [span for span in sorted(set(spans), key=_precedence) if taken.take(span.start, span.end)]
     return sorted(kept, key=lambda span: span.start)
 
 

@@ -15,18 +15,20 @@ TRUNK_REGIONS = ("GB", "DE", "FR", "NL", "IT", "BE", "CH", "AT", "IE", "SE", "AU
 OPEN_REGIONS = ("US", "ES", "PT", "PL", "DK", "NO", "IT", "CZ", "IN", "SG")
 """Where they do not: such a number needs a word nearby that says what it is."""
 
-_LEFT = r"(?<![0-9A-Za-z_+#@$€£¥])(?<![0-9A-Za-z][\-_/])(?<![0-9][.,:])"
+_LEFT = r"(?<![0-9A-Za-z_+#@$€£¥])(?<![0-9A-Za-z][\-_/])(?<![0-9][.,: ])"
 _RIGHT = r"(?![0-9A-Za-z_%€£¥])(?![.,:\-/][0-9])"
-_INTERNATIONAL = re.compile(r"(?<![0-9A-Za-z+])\(?(?:\+|00(?=[1-9]))[ (]?[1-9][0-9 ().\-/]{5,24}[0-9](?![0-9])")
+_INTERNATIONAL = re.compile(rf"(?:(?<![0-9A-Za-z+])\(?\+|{_LEFT}00(?=[1-9]))[ (]?[1-9][0-9 ().\-/]{{5,24}}[0-9](?![0-9])")
 _NORTH_AMERICAN = re.compile(
     rf"{_LEFT}(?:1[-. ])?"
-    r"(?:\([2-9][0-9]{2}\)[ .\-]?|[2-9][0-9]{2}(?:[-.]| ))[2-9][0-9]{2}[-. ][0-9]{4}(?![0-9_%€£¥])(?![.,:\-/][0-9])"
+    r"(?:\([1-9][0-9]{2}\)[ .\-]?|[1-9][0-9]{2}[-. ])[1-9][0-9]{2}[-. ][0-9]{4}(?![0-9_%€£¥])(?![.,:\-/][0-9])"
 )
-_TRUNK = re.compile(rf"{_LEFT}\(?0[1-9][0-9]{{0,4}}\)?(?:(?: [/\-] |(?<=\)) |[ /.\-])[0-9]{{2,8}}){{1,5}}{_RIGHT}")
-_PLAIN = re.compile(rf"{_LEFT}0[1-9][0-9]{{8,9}}{_RIGHT}")
+_TRUNK = re.compile(rf"{_LEFT}\(?0[1-9][0-9]{{0,4}}\)?(?:(?: [/\-] |(?<=\)) ?|[ /.\-])[0-9]{{2,8}}){{1,5}}{_RIGHT}")
+_PLAIN = re.compile(rf"{_LEFT}0[1-9][0-9]{{8,10}}{_RIGHT}")
 _OPEN = re.compile(rf"{_LEFT}[1-9][0-9]{{1,3}}(?:[ .\-]?[0-9]{{2,4}}){{1,4}}{_RIGHT}")
 _LOCAL = re.compile(r"[2-9][0-9]{2}[-. ][0-9]{4}")
-_BY_SPACES = re.compile(r"[0-9 ]+")
+# The openings of mobile numbers in Britain, France, the Netherlands and Germany, which plain numbers seldom have.
+_MOBILE = re.compile(r"07[0-9]{9}|0[67][0-9]{8}|01[567][0-9]{8,9}")
+_EXTENSION = re.compile(r" ?(?:x|ext\.?|extension|Durchwahl|-DW) ?[0-9]{1,6}(?![0-9A-Za-z])", re.IGNORECASE)
 _DATE = re.compile(
     r"(?:[0-3]?[0-9][./\-][01]?[0-9][./\-](?:19|20)?[0-9]{2}|(?:19|20)[0-9]{2}[./\-][01]?[0-9][./\-][0-3]?[0-9])(?![./\-]?[0-9])"
 )
@@ -42,13 +44,21 @@ _PHONE_WORDS = words(
 _PHONE_STEMS = ("telefon", "telefoon", "mobil", "anruf", "erreich", "appel", "llam", "llám", "chiam")
 _OTHER_WORDS = words(
     """account accounts acct acc customer member members membership contract contracts licence license iban card cards sort
+    cpr bsn ssn dni nie nif nhs pesel svnr tfn sin cpf nir pps ppsn cvr vat ein passport po row rows steps
     compte client contrat cuenta contrato conto contratto score points xp id password pin code ratio range"""
 )
+_UNITS = words("points point pts xp gold coins rows row steps users views km miles kwh eur euro euros usd gbp dollars pounds")
 _OTHER_STEMS = ("konto", "kunden", "vertrag", "klant")
 
 
 def phones(reading: Reading, stretch: Stretch) -> Iterator[Span]:
     """Telephone numbers in one part of a text: international ones, and the national forms of common regions."""
+    for span in _numbers(reading, stretch):
+        extension = _EXTENSION.match(reading.text, span.end)
+        yield span if extension is None else span._replace(end=extension.end())
+
+
+def _numbers(reading: Reading, stretch: Stretch) -> Iterator[Span]:
     lo, hi, _ = stretch
     for match in _INTERNATIONAL.finditer(reading.text, lo, hi):
         span = _international(reading, match)
@@ -56,7 +66,7 @@ def phones(reading: Reading, stretch: Stretch) -> Iterator[Span]:
             yield span
     for match in _NORTH_AMERICAN.finditer(reading.text, lo, hi):
         sign = _sign(reading, match)
-        if sign > 0 or (sign == 0 and (not _BY_SPACES.fullmatch(match.group()) or _valid(match.group(), ("US",)))):
+        if sign > 0 or (sign == 0 and _is_north_american(match.group())):
             yield Span("phone", match.start(), match.end())
     for pattern in (_TRUNK, _PLAIN, _OPEN):
         for match in pattern.finditer(reading.text, lo, hi):
@@ -83,12 +93,11 @@ def _international(reading: Reading, match: re.Match[str]) -> Span | None:
         digits = _digits(part)
         if len(digits) < 7:
             break
-        lead = 1 if part.startswith("(") and part.count("(") > part.count(")") else 0
         try:
             number = phonenumbers.parse("+" + re.sub(r"^[(+ ]*(?:00)?", "", part), None)
         except phonenumbers.NumberParseException:
             continue
-        span = Span("phone", start + lead, start + len(part))
+        span = _span(start, part)
         if phonenumbers.is_valid_number(number):
             return span
         # Numbers kept for fiction or not yet given out: believed at full length, when they are written with a plus.
@@ -102,24 +111,30 @@ def _national(match: re.Match[str], sign: int) -> Span | None:
     raw, start = match.group(), match.start()
     if sign < 0:
         return None
-    trunk = "0" in raw[:2]
+    trunk = raw.lstrip("(").startswith("0")
     formal: Span | None = None
     for part in _beginnings(raw):
         digits = _digits(part)
-        span = Span("phone", start, start + len(part))
+        span = _span(start, part)
         if not trunk:
             if sign > 0 and _is_open(part, digits):
                 return span
-        elif 9 <= len(digits) <= 12 and _is_trunk(part, digits, sign):
+        elif (9 if sign == 0 else 8) <= len(digits) <= 12 and _is_trunk(part, digits, sign):
             return span
         elif formal is None and sign > 0 and 9 <= len(digits) <= 11:
             formal = span
     return formal
 
 
+def _span(start: int, part: str) -> Span:
+    """The place of a number; a bracket that only its sentence closes does not belong to it."""
+    lead = part.startswith("(") and part.count("(") > part.count(")")
+    return Span("phone", start + lead, start + len(part))
+
+
 def _beginnings(raw: str) -> list[str]:
     """A run of digit groups, and what is left when groups are taken off its end: another number may follow."""
-    parts = [raw[: group.end()] for group in re.finditer(r"[0-9]+", raw)]
+    parts = [raw[: group.end()] for group in re.finditer(r"[0-9]+(?![./\-]?[0-9])", raw)]
     return parts[::-1]
 
 
@@ -134,14 +149,26 @@ def _sign(reading: Reading, match: re.Match[str]) -> int:
             return 1
         if word in _OTHER_WORDS or word.startswith(_OTHER_STEMS) or is_thing(word):
             return -1
-    after = reading.after(match.end())
-    return int(any(word in _PHONE_WORDS or word.startswith(_PHONE_STEMS) for word in after))
+    for word in reading.after(match.end()):
+        if word in _PHONE_WORDS or word.startswith(_PHONE_STEMS):
+            return 1
+        if word in _UNITS:
+            return -1
+    return 0
+
+
+def _is_north_american(raw: str) -> bool:
+    """Whether the form is enough: brackets, or hyphens and dots around codes that could be given out."""
+    formal = "(" in raw or re.fullmatch(r"(?:1[-.])?[2-9][0-9]{2}[-.][2-9][0-9]{2}[-.][0-9]{4}", raw) is not None
+    return formal or _valid(raw, ("US",))
 
 
 def _is_trunk(part: str, digits: str, sign: int) -> bool:
     if _FICTION.fullmatch(digits):
         return True
-    if digits == part and sign == 0 and not re.fullmatch(r"07[0-9]{9}", part):
+    if sign == 0 and "/" in part:
+        return False
+    if digits == part and sign == 0 and not _MOBILE.fullmatch(part):
         return False
     return _valid(part, TRUNK_REGIONS)
 

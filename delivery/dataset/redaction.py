@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 from delivery.dataset import phones
 from delivery.dataset.documents import Literal, escaped, is_document, literals
-from delivery.dataset.identifiers import NO_PATTERNS, SECRETS, check_patterns, find, may_hold
-from delivery.dataset.spans import PLACEHOLDER, Found
+from delivery.dataset.identifiers import NO_PATTERNS, SECRETS, check_patterns, find, is_plain, may_hold
+from delivery.dataset.spans import PLACEHOLDER, Found, Places
 from delivery.dataset.vault import Vault
 
 SHORTEST_REPEATED = 6
@@ -95,7 +95,7 @@ class Redactor:
             values = values | {f.value: f for f in found if len(f.value) >= SHORTEST_REPEATED}
             found += _repeats(current, values, found)
             if not found:
-                return Redacted(current, tuple(sorted(edits.found, key=lambda f: f.start)))
+                return Redacted(current, tuple(edits.found))
             edits.apply(found, [self.placeholder(f) for f in found])
 
     def _document(self, text: str, values: dict[str, Found]) -> Redacted:
@@ -117,6 +117,9 @@ class Redactor:
         return Redacted("".join([*parts, text[end:]]), tuple(found))
 
     def _literal(self, literal: Literal, values: dict[str, Found]) -> Redacted:
+        # A name such as "password" makes a value of what else is none, but of a plain word it makes nothing.
+        if not self._patterns and not values and is_plain(literal.text):
+            return Redacted(literal.text, ())
         cue = f"{literal.key}: " if literal.key else ""
         inner = self._plain(literal.text, values, cue=cue)
         if literal.is_number and not PLACEHOLDER.fullmatch(inner.text):
@@ -134,22 +137,25 @@ class _Edits:
 
     def apply(self, found: list[Found], placeholders: list[str]) -> None:
         """Replace places of the text as it now is."""
-        edits = sorted(zip(self.found, self._placeholders, strict=True), key=lambda edit: edit[0].start)
-        for one, placeholder in zip(found, placeholders, strict=True):
-            shift = 0
-            for earlier, put in edits:
-                if earlier.start + shift < one.start:
-                    shift += len(put) - len(earlier.value)
+        earlier = iter([*zip(self.found, self._placeholders, strict=True)])
+        edit, shift = next(earlier, None), 0
+        for one, placeholder in sorted(zip(found, placeholders, strict=True), key=_start):
+            while edit is not None and edit[0].start + shift < one.start:
+                shift += len(edit[1]) - len(edit[0].value)
+                edit = next(earlier, None)
             self.found.append(one._replace(start=one.start - shift, end=one.end - shift))
             self._placeholders.append(placeholder)
-        self.text = self._built()
-
-    def _built(self) -> str:
+        in_order = sorted(zip(self.found, self._placeholders, strict=True), key=_start)
+        self.found, self._placeholders = [one for one, _ in in_order], [placeholder for _, placeholder in in_order]
         parts, end = [], 0
-        for one, placeholder in sorted(zip(self.found, self._placeholders, strict=True), key=lambda edit: edit[0].start):
+        for one, placeholder in in_order:
             parts += [self._original[end : one.start], placeholder]
             end = one.end
-        return "".join([*parts, self._original[end:]])
+        self.text = "".join([*parts, self._original[end:]])
+
+
+def _start(edit: tuple[Found, str]) -> int:
+    return edit[0].start
 
 
 def normal_form(kind: str, value: str) -> str:
@@ -197,18 +203,19 @@ def _placed(found: Found, literal: Literal) -> Found:
 
 def _repeats(text: str, values: Mapping[str, Found], found: list[Found]) -> list[Found]:
     """Further places of known values, as whole words, outside of what was found and of placeholders."""
-    taken: list[tuple[int, int]] | None = None
+    if not values:
+        return []
+    present = sorted((value for value in values if value in text), key=len, reverse=True)
     repeats: list[Found] = []
-    for value, known in sorted(values.items(), key=lambda item: -len(item[0])):
+    taken = Places()
+    for start, end in [*((f.start, f.end) for f in found), *(m.span() for m in PLACEHOLDER.finditer(text) if present)]:
+        taken.take(start, end)
+    for value in present:
         place = text.find(value)
         while place >= 0:
             end = place + len(value)
-            if taken is None:
-                taken = [(f.start, f.end) for f in found] + [(m.start(), m.end()) for m in PLACEHOLDER.finditer(text)]
-            free = all(end <= lo or place >= hi for lo, hi in taken)
-            if free and not (_touches(text, place - 1, place) or _touches(text, end, end - 1)):
-                repeats.append(known._replace(start=place, end=end))
-                taken.append((place, end))
+            if not (_touches(text, place - 1, place) or _touches(text, end, end - 1)) and taken.take(place, end):
+                repeats.append(values[value]._replace(start=place, end=end))
             place = text.find(value, end)
     return repeats
 

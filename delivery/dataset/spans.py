@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -68,6 +69,23 @@ class Stretch(NamedTuple):
     digits: int
 
 
+class Places:
+    """Parts of a text that are taken, none over another."""
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+
+    def take(self, start: int, end: int) -> bool:
+        """Take a part, unless some of it is taken."""
+        at = bisect.bisect_left(self._starts, end)
+        if at > 0 and self._ends[at - 1] > start:
+            return False
+        self._starts.insert(at, start)
+        self._ends.insert(at, end)
+        return True
+
+
 class Reading:
     """One text while it is searched. ``text`` has ASCII digits and separators, ``folded`` is its lower case, place by place."""
 
@@ -94,7 +112,10 @@ class Reading:
         """The words before a place in lower case, nearest first, back to the end of the sentence before."""
         words = self._before.get(place)
         if words is None:
-            clause = _CLAUSE_END.split(self.folded[max(0, place - NEAR) : place])[-1]
+            first = max(0, place - NEAR)
+            while 0 < first < place and self.folded[first - 1].isalpha():
+                first += 1
+            clause = _CLAUSE_END.split(self.folded[first:place])[-1]
             words = self._before[place] = tuple(reversed(_WORD.findall(clause)))
         return words
 
