@@ -12,11 +12,11 @@ from delivery import costs, dataset, evaluation
 from delivery.artifacts import BaselinePack, BaseModel, Check, DataReport, LabeledDataset, Suite, TrainingPlan
 from delivery.client_config import ClientConfig, SplitRule, list_clients, load_client
 from delivery.errors import ClientDataError, ConfigError
-from delivery.evaluation.power import power_of
 from delivery.settings import Workspace, find_workspace
 from flows import evidence, steps
 from flows.environment import prepare
 from flows.line import Line
+from flows.power import discordance_seen, power, with_power
 
 
 def check_data(path_or_client: str) -> DataReport:
@@ -28,7 +28,8 @@ def check_data(path_or_client: str) -> DataReport:
     line = Line(workspace, load_client(workspace.clients, path_or_client))
     base = steps.fetch_base_model.on(line)
     try:
-        return line.read(DataReport, steps.check_data.on(line, steps.load_data.on(line), base))
+        report = line.read(DataReport, steps.check_data.on(line, steps.load_data.on(line), base))
+        return with_power(line, report, seen=discordance_seen(line))
     except dataset.RowProblems:
         reading = dataset.read(line.config.data_paths(), use_case=line.config.use_case)
 
@@ -37,7 +38,8 @@ def check_data(path_or_client: str) -> DataReport:
         rows = dataset.StoredRows(
             guarded.dataset, dataset.split(guarded.dataset, line.config.data.splits, decided=line.row_store.decided())
         )
-        return steps.examine(line, rows, base=line.read(BaseModel, base), intake=guarded.intake)
+        report = steps.examine(line, rows, base=line.read(BaseModel, base), intake=guarded.intake)
+        return with_power(line, report, seen=discordance_seen(line))
 
     return _with_problems(reading, examine)
 
@@ -99,7 +101,7 @@ def preview(workspace: Workspace, config: ClientConfig) -> dict[str, Any]:
         "predicted_usd": str(usd),
         "hardware": config.cost.hardware,
         "pool": "cpu",
-        "power": asdict(power_of(report.splits["test"], promise=config.evaluation.promise.beat_baseline_by)),
+        "power": asdict(power(line, report.splits["test"], seen=discordance_seen(line))),
     }
 
 

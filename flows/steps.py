@@ -7,7 +7,6 @@ said before a delivery (``delivery plan``, ``delivery data check``).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
@@ -34,7 +33,7 @@ from delivery.artifacts import (
 )
 from delivery.errors import ClientDataError, RetryableError
 from delivery.settings import get_settings
-from flows.line import Line, store_of
+from flows.line import Line
 from flows.results import Artifacts, Load, Registered, Written
 from flows.summary import summarise
 from flows.versions import registry_of
@@ -132,8 +131,7 @@ def check_data(line: Line, data: str, base: str) -> str:
         intake = line.row_store.version(data.removeprefix("rows/")).intake
         return examine(line, line.rows(data), base=model, intake=intake, on_progress=on_progress)
 
-    inputs = {"data": data, "base": model.sha256, "promise": _promise(line), "discordance": _discordance_seen(line)}
-    reference = line.stage("check_data", inputs, work)
+    reference = line.stage("check_data", {"data": data, "base": model.sha256}, work)
     findings = line.read(DataReport, reference)
     if line.recorder is not None:
         line.recorder.repository.record_dataset(findings)
@@ -144,28 +142,10 @@ def check_data(line: Line, data: str, base: str) -> str:
 def examine(
     line: Line, rows: dataset.StoredRows, *, base: BaseModel, intake: Intake, on_progress: OnProgress = no_progress
 ) -> DataReport:
-    """All checks of divided rows, and what their holdout can show."""
+    """All checks of divided rows."""
     lengths = dataset.Lengths(weights.token_counter(base), base.context_length)
     context = dataset.Context(use_case=line.config.use_case, lengths=lengths, intake=intake)
-    report = dataset.check(rows.dataset, rows.splits, context, on_progress=on_progress)
-    power = evaluation.power_of(len(rows.splits.test), promise=_promise(line), seen=_discordance_seen(line))
-    return replace(report, checks=(*report.checks, evaluation.power_check(power, test_share=line.config.data.splits.test)))
-
-
-def _promise(line: Line) -> float:
-    return line.config.evaluation.promise.beat_baseline_by
-
-
-def _discordance_seen(line: Line) -> float | None:
-    """The share of test rows on which exactly one of candidate and baseline was right in the client's last delivery."""
-    repository = store_of(line.workspace).client(line.config.client)
-    for row in repository.deliveries():
-        compared = repository.stage(row.id, "compare") if row.state == "done" else None
-        if compared is not None and (line.folder(f"compare/{compared.key}") / "output.json").is_file():
-            suite = line.read(SuiteResult, f"compare/{compared.key}")
-            paired = (c for c in suite.comparisons if (c.a, c.b) == ("candidate", "baseline") and c.discordant and c.n)
-            return next((sum(c.discordant or ()) / c.n for c in paired), None)
-    return None
+    return dataset.check(rows.dataset, rows.splits, context, on_progress=on_progress)
 
 
 def refuse_unusable(findings: DataReport, client: str) -> None:

@@ -18,8 +18,8 @@ from delivery.artifacts import (
     SuiteResult,
     TrainingPlan,
 )
-from delivery.evaluation.power import power_of
 from flows.line import Line
+from flows.power import discordance_of, power, with_power
 from flows.results import Artifacts, Load
 
 PACKAGES = (
@@ -48,7 +48,7 @@ def summarise(line: Line) -> Report:
         use_case=config.use_case.name,
         delivery_id=delivery.delivery_id,
         created_at=delivery.created_at,
-        data=line.read(DataReport, line.finished("check_data")),
+        data=with_power(line, line.read(DataReport, line.finished("check_data")), seen=discordance_of(suite)),
         base_model=line.read(BaseModel, line.finished("fetch_base_model")),
         plan=plan,
         training=line.read(Adapter, line.finished("train")).record,
@@ -101,7 +101,7 @@ def _limitations(suite: SuiteResult, plan: TrainingPlan, line: Line) -> list[str
             f"A small classical encoder (TF-IDF and logistic regression) scores {-100 * encoder.difference:.1f} points more "
             "than the candidate: train longer, or ask whether this task needs a language model."
         )
-    found.append(power_of(suite.n, promise=line.config.evaluation.promise.beat_baseline_by).sentence + ".")
+    found.append(power(line, suite.n, seen=discordance_of(suite)).sentence + ".")
     found.append("Only the client's own task was measured; general ability was not.")
     if plan.epochs < 1:
         found.append(f"A time bound cut training to {plan.epochs:.2f} passes over the rows; more may score higher.")

@@ -55,7 +55,7 @@ def power_of(n: int, *, promise: float, seen: float | None = None) -> Power:
     """
     discordance = ASSUMED_DISCORDANCE if seen is None else seen
     detectable = detectable_difference(n, discordance=discordance)
-    source = "assumed" if seen is None else "as the last evaluation showed"
+    source = "assumed" if seen is None else "seen"
     sentence = (
         f"{n} test rows can show a difference of {100 * detectable:.1f} points "
         f"(80 % power, {100 * discordance:.0f} % discordant pairs {source})"

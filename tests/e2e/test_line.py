@@ -34,7 +34,11 @@ def test_from_rows_to_promotion(finished: Path, smollm2: BaseModel) -> None:
     again = document_of(delivery(workspace, "run", "acme", "--json"))
     assert again["suites"] == first["suites"]
     states = document_of(delivery(workspace, "status", "acme", "--json"))["deliveries"][0]["stages"]
-    assert {s["stage"] for s in states if s["state"] == "done"} == {"fetch_base_model", "write_report"}
+    assert {s["stage"] for s in states if s["state"] == "done"} == {
+        "fetch_base_model",
+        "load_data",
+        "write_report",
+    }
     (version,) = document_of(delivery(workspace, "model", "list", "acme", "--json"))["versions"]
     assert version["aliases"] == ["challenger"]
 
