@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import unicodedata
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 ALIKE = 0.7
 WIDTH = 5
+_AT_ONCE = 1_000
 
 
 def shingles(text: str) -> frozenset[str]:
@@ -19,31 +20,41 @@ def shingles(text: str) -> frozenset[str]:
 def nearly_alike(one: frozenset[str], other: frozenset[str]) -> bool:
     """Whether two sets of shingles overlap by at least 0.7 of their union."""
     smaller, larger = sorted((len(one), len(other)))
-    return smaller >= ALIKE * larger and _overlap_suffices(len(one & other), smaller, larger)
+    if smaller < ALIKE * larger:
+        return False
+    shared = len(one & other)
+    return shared >= ALIKE * (smaller + larger - shared)
 
 
 def copies_among(texts: Sequence[str], known: Iterable[str]) -> set[int]:
     """The texts (by index) that are nearly alike to one of the known ones.
 
-    The known texts are read once and not kept: memory is that of the few texts, time that of all. A known text is
-    compared with those alone that share one of their rarest shingles: whoever overlaps a text by 0.7 lacks at most
-    three tenths of its shingles, so it has one of any larger number of them (Chaudhuri, Ganti and Kaushik, "A primitive
-    operator for similarity joins in data cleaning", 2006).
+    The known texts are read once and not kept: memory is that of the few texts, time that of all.
     """
+    import numpy as np
+    from scipy.sparse import csr_matrix
+
     sets = [shingles(text) for text in texts]
-    how_often = Counter(shingle for mine in sets for shingle in mine)
-    holders: dict[str, list[int]] = defaultdict(list)
-    for index, mine in enumerate(sets):
-        rarest = sorted(mine, key=lambda shingle: (how_often[shingle], shingle))
-        for shingle in rarest[: int((1 - ALIKE) * len(mine)) + 1]:
-            holders[shingle].append(index)
+    columns: dict[str, int] = {}
+    for mine in sets:
+        for shingle in mine:
+            columns.setdefault(shingle, len(columns))
+
+    def matrix(of: Sequence[frozenset[str]]) -> csr_matrix:
+        rows = [[columns[shingle] for shingle in one if shingle in columns] for one in of]
+        ends = np.cumsum([0, *map(len, rows)])
+        return csr_matrix((np.ones(ends[-1], np.int32), [c for row in rows for c in row], ends), (len(of), len(columns)))
+
+    few, sizes = matrix(sets).T, np.array([len(one) for one in sets])
     found: set[int] = set()
-    for text in known:
-        theirs = shingles(text)
-        near = {index for shingle in theirs & holders.keys() for index in holders[shingle]} - found
-        found.update(index for index in near if nearly_alike(sets[index], theirs))
+    for batch in _batches(map(shingles, known)):
+        shared = (matrix(batch) @ few).tocoo()
+        theirs = np.array([len(one) for one in batch])
+        enough = shared.data >= ALIKE * (theirs[shared.row] + sizes[shared.col] - shared.data)
+        found.update(shared.col[enough].tolist())
     return found
 
 
-def _overlap_suffices(shared: int, one: int, other: int) -> bool:
-    return shared >= ALIKE * (one + other - shared)
+def _batches(sets: Iterator[frozenset[str]]) -> Iterator[list[frozenset[str]]]:
+    while batch := list(islice(sets, _AT_ONCE)):
+        yield batch

@@ -3,6 +3,8 @@ from __future__ import annotations
 import csv
 import io
 import random
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -297,3 +299,10 @@ def test_a_pool_without_files_or_rows_is_refused(write: Write) -> None:
         read_unlabeled([])
     with pytest.raises(ClientDataError, match="holds no rows"):
         read_unlabeled([write()])
+
+
+def test_reading_queues_and_labels_loads_nothing_heavy() -> None:
+    modules = "agreement, copies, labels, pool, queue, slices, spreadsheet"
+    code = f"import sys; from delivery.dataset import {modules}; print(*{{'numpy', 'scipy', 'sklearn'}} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
