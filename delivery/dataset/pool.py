@@ -40,7 +40,7 @@ class Unlabeled:
 
     @property
     def text(self) -> str:
-        """What the customer sent, several turns one below the other; the system prompt is no part of it."""
+        """What the customer sent, as ``input_text``."""
         return input_text(self.messages)
 
     @property
@@ -50,8 +50,9 @@ class Unlabeled:
 
 
 def input_text(messages: Sequence[Message]) -> str:
-    """The contents of all messages but the system's, one below the other."""
-    return "\n".join(message.content for message in messages if message.role != "system")
+    """The one message beside the system's, or the turns of a chat one below the other, each with its role."""
+    turns = [message for message in messages if message.role != "system"]
+    return turns[0].content if len(turns) == 1 else "\n".join(f"{turn.role}: {turn.content}" for turn in turns)
 
 
 def read_unlabeled(paths: Sequence[str]) -> tuple[Unlabeled, ...]:

@@ -97,7 +97,7 @@ def _header(lines: Iterator[str], wanted: Sequence[str], needed: Sequence[str]) 
         if not line.strip() or re.fullmatch(r"\"?sep=.\"?", line.strip()):
             continue
         for delimiter in DELIMITERS:
-            names = [cell.strip().casefold() for cell in next(csv.reader([line], delimiter=delimiter), [])]
+            names = _names(line, delimiter)
             if not set(needed) <= set(names):
                 continue
             twice = [name for name in wanted if names.count(name) > 1]
@@ -107,6 +107,14 @@ def _header(lines: Iterator[str], wanted: Sequence[str], needed: Sequence[str]) 
         what = f"the header {quoted(line.strip(), 80)} lacks a column of {', '.join(needed)}; keep the header of the queue"
         raise BrokenFile(what, line=number)
     raise BrokenFile("holds no rows; give the queue with its labels", line=1)
+
+
+def _names(line: str, delimiter: str) -> list[str]:
+    try:
+        cells = next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error:
+        return []
+    return [cell.strip().casefold() for cell in cells]
 
 
 def _texts(lines: Iterable[bytes]) -> Iterator[str]:

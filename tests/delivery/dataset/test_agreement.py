@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from delivery.artifacts import Message
@@ -202,6 +203,39 @@ def test_a_broken_label_file_is_refused_with_file_and_line(
     path.write_bytes(content)
     with pytest.raises(ClientDataError, match=f"back.csv{message}"):
         read_labels([str(path)], triage)
+
+
+FRAGMENTS = [
+    "id",
+    "label",
+    "labeler",
+    "text",
+    ",",
+    ";",
+    "\t",
+    '"',
+    "'",
+    "\n",
+    "\r",
+    "\r\n",
+    "a",
+    "claim",
+    "other",
+    "{",
+    "}",
+    "[",
+    ":",
+    "1e5",
+]
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(parts=st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=3), max_size=30), header=st.booleans())
+def test_no_file_whatever_is_in_it_ends_in_a_trace(tmp_path: Path, triage: UseCase, parts: list[str], header: bool) -> None:
+    path = tmp_path / "back.csv"
+    path.write_bytes((("id,label,labeler\n" if header else "") + "".join(parts)).encode())
+    with contextlib.suppress(ClientDataError):
+        agree(read_labels([str(path)], triage), rows("a"), use_case=triage)
 
 
 def test_json_lines_may_give_an_object_as_label(write: Write, extraction: UseCase) -> None:
