@@ -79,6 +79,7 @@ class Data(Section):
     pii: Literal["redact", "block", "allow"] = "redact"
     identifiers: dict[str, str] = {}
     pool: Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)] = ()
+    guideline: str = ""
 
     @field_validator("identifiers")
     @classmethod
@@ -204,8 +205,25 @@ class ClientConfig(Section):
         return self
 
     def data_paths(self) -> tuple[str, ...]:
-        """The data files, local ones relative to the client's folder made absolute."""
-        return self._absolute(self.data.path)
+        """The data files, local ones relative to the client's folder made absolute, and the labeling rounds after them."""
+        return *self._absolute(self.data.path), *(str(path) for path in self.rounds())
+
+    def rounds_folder(self) -> Path:
+        """Where ``data add`` keeps labeling rounds."""
+        return self.folder.resolve() / "data" / "rounds"
+
+    def rounds(self) -> list[Path]:
+        """The labeling rounds, in order."""
+        return sorted(self.rounds_folder().glob("[0-9]*.jsonl"))
+
+    def guideline(self) -> str:
+        """What a labeler is told beside every row."""
+        if self.data.guideline:
+            return self.data.guideline
+        if self.use_case.labels:
+            return f"One of: {', '.join(self.use_case.labels)}"
+        fields = ", ".join((self.use_case.json_schema or {}).get("properties", {}))
+        return f"JSON with the fields {fields}" if fields else self.use_case.system_prompt.strip()
 
     def pool_paths(self) -> tuple[str, ...]:
         """The files of rows that nobody has labeled yet, likewise."""

@@ -1,14 +1,15 @@
 """One delivery, from the client's rows to the report: read it downward.
 
-Every line is a stage; its body is the task of the same name in ``flows/steps.py`` or ``flows/evidence.py``, which calls the
-stage's package in ``delivery/``. Only references to stored results pass from line to line.
+Every line is a stage; its body is the task of the same name in ``flows/steps.py``, ``flows/evidence.py`` or
+``flows/labeling.py``, which calls the stage's package in ``delivery/``. Only references to stored results pass from line to
+line.
 """
 
 from __future__ import annotations
 
 from prefect import flow
 
-from flows import evidence, steps
+from flows import evidence, labeling, steps
 
 
 @flow(name="deliver", persist_result=False, validate_parameters=False)
@@ -34,4 +35,5 @@ def deliver(delivery_id: str) -> str:
     steps.estimate_cost(delivery_id, compared, load)
     decision = steps.decide(delivery_id, checked, compared)
     version = steps.register(delivery_id, data, base, artifacts, decision)
-    return steps.write_report(delivery_id, version)
+    rounds = labeling.measure_rounds(delivery_id, data)
+    return steps.write_report(delivery_id, version, rounds)

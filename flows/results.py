@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from delivery.artifacts import Artifact, Latency
+from delivery.artifacts import Artifact, Latency, RoundGain
 
 
 @dataclass(frozen=True)
@@ -35,3 +35,10 @@ class Written:
 
     folder: str
     sha256: str
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """What labeling rounds bought, round by round; empty where the data came in one piece."""
+
+    gains: tuple[RoundGain, ...]

@@ -303,7 +303,7 @@ def register(line: Line, data: str, base: str, artifacts: str, decision: str) ->
 
 
 @Step
-def write_report(line: Line, version: str) -> str:
+def write_report(line: Line, version: str, rounds: str) -> str:
     """Everything that this delivery found, as HTML for people, JSON for machines and CSV of every sample."""
     delivery = line.delivery
     folder = line.workspace.reports(line.config.client, delivery.delivery_id)
@@ -313,7 +313,7 @@ def write_report(line: Line, version: str) -> str:
         delivery.repository.record_report(delivery.delivery_id, folder=folder, sha256=written)
         return Written(str(folder), written)
 
-    return line.stage("write_report", {"delivery": delivery.delivery_id, "version": version}, work)
+    return line.stage("write_report", {"delivery": delivery.delivery_id, "version": version, "rounds": rounds}, work)
 
 
 def decision_of(delivery_id: str) -> Decision:

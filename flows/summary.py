@@ -20,7 +20,7 @@ from delivery.artifacts import (
 )
 from flows.line import Line
 from flows.power import discordance_of, power, with_power
-from flows.results import Artifacts, Load
+from flows.results import Artifacts, Load, Rounds
 
 PACKAGES = (
     "torch",
@@ -60,6 +60,7 @@ def summarise(line: Line) -> Report:
         cost=line.read(CostEstimate, line.finished("estimate_cost")),
         decision=line.read(Decision, line.finished("decide")),
         provenance=_provenance(line, suite, plan),
+        rounds=line.read(Rounds, line.finished("measure_rounds")).gains,
         limitations=tuple(_limitations(suite, plan, line)),
     )
 

@@ -130,6 +130,19 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
+class RoundGain:
+    """What the cheap encoder reaches with all rows up to a labeling round; round 0 are the rows that came with none.
+
+    ``gain`` is against the round before it, on the same samples; None for the first.
+    """
+
+    round: int
+    rows: int
+    value: Estimate
+    gain: Comparison | None
+
+
+@dataclass(frozen=True, slots=True)
 class SliceResult:
     """The primary metric of the candidate and the baseline on a part of the suite."""
 

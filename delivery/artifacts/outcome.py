@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from delivery.artifacts.data import DataReport
-from delivery.artifacts.evidence import SuiteResult
+from delivery.artifacts.evidence import RoundGain, SuiteResult
 from delivery.artifacts.model import Artifact, BaseModel, TrainingPlan, TrainingRecord
 from delivery.client_config import Verdict
 
@@ -115,3 +115,5 @@ class Report:
     decision: Decision
     provenance: dict[str, Any]
     limitations: tuple[str, ...]
+    rounds: tuple[RoundGain, ...] = ()
+    """What each labeling round bought; empty where the data came in one piece."""

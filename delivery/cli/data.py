@@ -1,9 +1,10 @@
-"""``data check|versions``."""
+"""``data check|add|versions|queue``."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -83,3 +84,74 @@ def versions(
         table(("version", "made", "rows", "sides", "changes", "models", "fingerprint"), rows)
     else:
         say(f"{client} has no data versions yet: 'delivery data check {client}' makes one")
+
+
+@app.command("queue", epilog="Example: delivery data queue acme-bank --out to-label.csv --size 150")
+def queue(
+    client: Annotated[str, typer.Argument(help="The client's name.")],
+    out: Annotated[Path, typer.Option(help="Where to write; JSON lines and a CSV of this name.")],
+    size: Annotated[int, typer.Option(help="How many rows.", min=1, max=100_000)] = 150,
+    as_json: Json = False,
+) -> None:
+    """Choose what to label next from the client's pool: unsure rows, rows near failures, spread over the pool."""
+    from flows.labeling import queue as choose
+
+    found = choose(client, out, size=size)
+    weak = [
+        {"kind": s.kind, "name": s.name, "n": s.n, "score": s.score, "rest": s.rest, "q_value": s.q_value} for s in found.slices
+    ]
+    if as_json:
+        files = {"jsonl": str(found.jsonl), "csv": str(found.csv)}
+        counts = {"rows": len(found.queue.rows), "pool": found.queue.pool, "labeled_already": found.queue.known}
+        emit({"client": client, **files, **counts, "evaluated": found.evaluated, "weak_slices": weak})
+        return
+    seen = f"the evaluation of delivery {found.evaluated}" if found.evaluated else "no evaluation yet"
+    say(f"{len(found.queue.rows)} of {found.queue.pool} rows of the pool, by {seen}: {found.csv} and {found.jsonl}")
+    if weak:
+        say("")
+        table(
+            ("weak slice", "", "rows", "score", "the rest", "q"),
+            [
+                (s["kind"], s["name"], s["n"], f"{s['score']:.1%}", f"{s['rest']:.1%}", f"{s['q_value']:.3f}")
+                for s in weak[:SHOWN]
+            ],
+        )
+    say(f"\nfill in the columns label and labeler, then: delivery data add {client} {found.csv}")
+
+
+@app.command("add", epilog="Example: delivery data add acme-bank to-label.csv")
+def add(
+    client: Annotated[str, typer.Argument(help="The client's name.")],
+    path: Annotated[str, typer.Argument(help="A queue with labels, or further labeled rows in any format.")],
+    as_json: Json = False,
+) -> None:
+    """Take labels back as the next round of the client's data, with the agreement of several labelers."""
+    from flows.labeling import add as take_in
+
+    added = take_in(client, path)
+    agreed = added.agreed
+    if as_json:
+        document: dict[str, Any] = {"client": client, "round": added.round, "rows": added.rows, "path": str(added.path)}
+        if agreed is not None:
+            document |= {
+                "pending": agreed.pending,
+                "alpha": agreed.alpha,
+                "alpha_by_field": dict(agreed.alpha_by_field),
+                "alpha_note": agreed.alpha_note,
+                "several_labelers": agreed.overlapping,
+                "disagreements": [asdict(one) for one in agreed.disagreements],
+            }
+        emit(document)
+        return
+    say(f"{client}: round {added.round} has {added.rows} rows: {added.path}")
+    if agreed is None:
+        return
+    alpha = agreed.alpha_note if agreed.alpha is None else f"{agreed.alpha:.3f} over {agreed.overlapping} rows"
+    say(f"agreement of the labelers (Krippendorff's alpha): {alpha}")
+    if agreed.pending:
+        say(f"{agreed.pending} rows have no label yet")
+    for one in agreed.disagreements[:SHOWN]:
+        said = "; ".join(f"{who}: {what}" for who, what in one.said)
+        say(f"  {one.id}: {said} -> {one.settled or 'left out until it is settled'}")
+    if added.disagreements is not None:
+        say(f"{len(agreed.disagreements)} rows were labeled differently: {added.disagreements}")

@@ -84,6 +84,25 @@ def read_labels(paths: Sequence[str], use_case: UseCase | None) -> Labels:
     return Labels(tuple(said.values()), tuple(name for name in ids if name not in done))
 
 
+def holds_labels(path: str) -> bool:
+    """Whether a file is a queue that comes back (it names labelers), not labeled rows of another origin.
+
+    Raises:
+        ClientDataError: it is missing or cannot be read.
+    """
+    try:
+        first = next((line for line in read_lines(path) if line.strip()), b"")
+    except BrokenFile:
+        # Whoever reads the rows says what is wrong with them.
+        return False
+    if first.lstrip().startswith(b"{"):
+        try:
+            return "labeler" in orjson.loads(first)
+        except orjson.JSONDecodeError:
+            return False
+    return b"labeler" in first.lower()
+
+
 def canonical(answer: str) -> str:
     """An answer as answers are compared: JSON in one spelling, other text with its white space folded."""
     found = as_object(answer)

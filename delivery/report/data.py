@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 
 from delivery.report import numerals
-from delivery.report.blocks import Block, Cell, Column, Facts, Figure, Folded, Section, Sentences, Table, Tone
+from delivery.report.blocks import Block, Cell, Column, Facts, Figure, Folded, Paragraph, Section, Sentences, Table, Tone
 from delivery.report.chart_data import Bar, BarChart
 from delivery.report.language import Language
 from delivery.report.making import hash_cell
+from delivery.report.results import difference_text
 from delivery.report.systems import Document
 
 STATUS_TONES: dict[str, Tone] = {"ok": "good", "warn": "warn", "refuse": "bad"}
@@ -34,6 +35,7 @@ def data_section(document: Document, lang: Language) -> Section:
     blocks: list[Block] = [facts, _checks(data["checks"], lang), *_examples(data["checks"], lang)]
     blocks += [*_labels(profile["labels"], lang), *_lengths(profile["lengths"], lang), *_copies(profile["copies"], lang)]
     blocks += [*_identifiers(profile["identifiers"], lang), *_suspects(profile["suspects"], lang)]
+    blocks += _rounds(document["rounds"], lang)
     return Section("data", lang.say("section.data"), tuple(blocks))
 
 
@@ -131,6 +133,27 @@ def _suspects(suspects: list[Document], lang: Language) -> list[Block]:
         for s in suspects[:MOST_SUSPECTS]
     )
     return [Table(lang.say("data.suspects"), columns, rows)]
+
+
+def _rounds(rounds: list[Document], lang: Language) -> list[Block]:
+    if not rounds:
+        return []
+    columns = (
+        Column(lang.say("data.round")),
+        Column(lang.say("data.round_rows"), numeric=True),
+        Column(lang.say("data.round_value"), numeric=True),
+        Column(lang.say("data.round_gain")),
+    )
+    rows = tuple(
+        (
+            Cell(numerals.count(each["round"]) if each["round"] else lang.say("data.round_zero")),
+            Cell(numerals.count(each["rows"])),
+            Cell(numerals.percent_interval(each["value"], each["ci95"])),
+            Cell(difference_text(each["gain"], lang) if each["gain"] else numerals.DASH),
+        )
+        for each in rounds
+    )
+    return [Table(lang.say("data.rounds"), columns, rows), Paragraph(lang.say("data.rounds_note"))]
 
 
 def _figure(bars: tuple[Bar, ...], parts: tuple[str, ...], caption: str, lang: Language, x: str | None = None) -> Figure:

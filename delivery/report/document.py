@@ -16,6 +16,7 @@ from delivery.artifacts import (
     Latency,
     Recovery,
     Report,
+    RoundGain,
     SliceResult,
     SuiteResult,
     SystemResult,
@@ -52,8 +53,19 @@ def build(report: Report) -> dict[str, Any]:
         "decision": asdict(report.decision),
         "provenance": provenance | report.provenance,
         "limitations": report.limitations,
+        "rounds": [_round(gain) for gain in report.rounds],
     }
     return {key: _plain(value) for key, value in document.items()}
+
+
+def _round(gain: RoundGain) -> dict[str, Any]:
+    return {
+        "round": gain.round,
+        "rows": gain.rows,
+        "value": gain.value.value,
+        "ci95": [gain.value.low, gain.value.high],
+        "gain": None if gain.gain is None else _comparison(gain.gain),
+    }
 
 
 def _without(mapping: dict[str, Any], key: str) -> dict[str, Any]:
