@@ -44,6 +44,14 @@ def check_data(path_or_client: str) -> DataReport:
     return _with_problems(reading, examine)
 
 
+def write_review(path_or_client: str, report: DataReport, out: Path) -> None:
+    """Write the suspect labels of a report as a CSV for the people who know the labels."""
+    workspace = _workspace_with(path_or_client)
+    config = load_client(workspace.clients, path_or_client) if workspace is not None else None
+    paths, use_case = (config.data_paths(), config.use_case) if config is not None else ([path_or_client], None)
+    dataset.write_review(report.profile.suspects, dataset.read(paths, use_case=use_case).dataset.examples, out)
+
+
 def _check_file(path: str) -> DataReport:
     def examine(readable: LabeledDataset) -> DataReport:
         guarded = dataset.guard(readable, mode="allow")

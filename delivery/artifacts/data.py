@@ -181,7 +181,8 @@ class LengthBin:
 @dataclass(frozen=True, slots=True)
 class Suspect:
     """A label that the other rows speak against. ``margin`` (-1 to 1) is how much likelier the given label is than the
-    predicted one; the lower, the more suspicious."""
+    predicted one, as the difference of their probabilities over their sum; the lower, the more suspicious.
+    """
 
     id: str
     place: str

@@ -20,13 +20,16 @@ app = typer.Typer(help="A client's labeled data.", no_args_is_help=True)
 def check(
     path_or_client: Annotated[str, typer.Argument(help="A client's name, or a data file.")],
     strict: Annotated[bool, typer.Option(help="Refuse warnings, too.")] = False,
+    review: Annotated[Path | None, typer.Option(help="Write the suspect labels, the worst first, to this CSV.")] = None,
     as_json: Json = False,
 ) -> None:
     """Check labeled data: format, duplicates, leakage, labels, identifiers, power. Exits with 3 when the client has to act."""
     from delivery.errors import ClientDataError
-    from flows.preview import check_data
+    from flows.preview import check_data, write_review
 
     report = check_data(path_or_client)
+    if review is not None:
+        write_review(path_or_client, report, review)
     if as_json:
         emit(asdict(report))
     else:

@@ -5,6 +5,10 @@ A row as it may come::
     {"id": "c-17", "text": "The parcel never came.", "label": "claim", "split": "train"}
 """
 
+from collections.abc import Sequence
+from pathlib import Path
+
+from delivery.artifacts import Example, Suspect
 from delivery.dataset.checks import SCALING, Context, Lengths, check
 from delivery.dataset.loading import Reading, load, read
 from delivery.dataset.pii import Guarded
@@ -38,4 +42,12 @@ __all__ = [
     "source_sha256",
     "split",
     "to_chat_row",
+    "write_review",
 ]
+
+
+def write_review(suspects: Sequence[Suspect], examples: Sequence[Example], path: Path) -> None:
+    """See ``suspects.write_review``."""
+    from delivery.dataset import suspects as engine
+
+    engine.write_review(suspects, examples, path)

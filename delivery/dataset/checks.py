@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from delivery.artifacts import (
     Check,
@@ -17,6 +17,7 @@ from delivery.artifacts import (
     OnProgress,
     Progress,
     Splits,
+    Suspect,
     no_progress,
 )
 from delivery.client_config import UseCase
@@ -25,6 +26,8 @@ from delivery.dataset.places import SHOWN, Pair, place_of
 from delivery.dataset.profile import profile_of
 
 RARE_BELOW = 5
+SUSPECTS_KEPT = 500
+"""The most suspicious labels that a report keeps for review."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,15 @@ def check(
     examples = dataset.examples
     alike = Alike(examples, splits)
     several = [rows for rows in alike.by_input.values() if len(rows) > 1]
+    suspects: list[Suspect] = []
+
+    def suspect_labels() -> Check:
+        from delivery.dataset.suspects import find_suspects
+
+        found = find_suspects(examples, context.use_case)
+        suspects.extend(found.ranked[:SUSPECTS_KEPT])
+        return found.check
+
     checks: dict[str, Callable[[], Check]] = {
         "schema": lambda: Check("schema", "ok", 0, f"all {len(examples)} rows fit the format {dataset.format}"),
         "empty": lambda: _empty(examples),
@@ -83,6 +95,7 @@ def check(
         "exact_duplicates": lambda: _exact_duplicates(several, dataset),
         "near_duplicates": lambda: near_duplicates(alike),
         "conflicting_labels": lambda: _conflicting_labels(several),
+        "suspect_labels": suspect_labels,
         "rare_labels": lambda: _rare_labels(splits.train, context.use_case),
         "leakage_exact": lambda: leakage(alike, near=False),
         "leakage_near": lambda: leakage(alike, near=True),
@@ -100,7 +113,7 @@ def check(
         fingerprint=dataset.fingerprint,
         splits=splits.counts,
         checks=(*made, *context.intake.checks),
-        profile=profile_of(alike, identifiers=context.intake.identifiers),
+        profile=replace(profile_of(alike, identifiers=context.intake.identifiers), suspects=tuple(suspects)),
     )
 
 

@@ -13,8 +13,14 @@ SHOWN = 5
 
 def place_of(example: Example) -> str:
     """Where a row stands. Findings go into reports for people elsewhere, to whom folders of this machine say nothing."""
+    line = line_of(example)
+    return f"{line} (id {example.id})" if line else f"id {example.id}"
+
+
+def line_of(example: Example) -> str:
+    """``file:line`` of a row, empty where it came from no file."""
     file = PurePath(example.source).name
-    return f"{file}:{example.line} (id {example.id})" if file else f"id {example.id}"
+    return f"{file}:{example.line}" if file else ""
 
 
 class Pair(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from delivery.dataset.problems import BadRow, BrokenFile, quoted
@@ -26,15 +26,18 @@ class TableRow(NamedTuple):
     content: dict[str, str] | BadRow
 
 
-def table(columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> bytes:
+def table(columns: Sequence[str], rows: Iterable[Mapping[str, str]], *, numbers: Collection[str] = ()) -> bytes:
     """A CSV (RFC 4180, UTF-8 with the byte-order mark by which spreadsheets recognise it).
 
-    A cell that a spreadsheet would run as a formula or take for a number gets a leading apostrophe.
+    A cell that a spreadsheet would run as a formula or take for a number gets a leading apostrophe, except in the columns
+    ``numbers``, whose cells are numbers.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(columns)
-    writer.writerows([guarded(row.get(column, "")) for column in columns] for row in rows)
+    for row in rows:
+        cells = {column: row.get(column, "") for column in columns}
+        writer.writerow([cell if column in numbers else guarded(cell) for column, cell in cells.items()])
     return text.getvalue().encode("utf-8-sig", "replace")
 
 

@@ -41,6 +41,7 @@ def test_clean_data_is_all_ok(write: Write, triage: UseCase) -> None:
         "exact_duplicates",
         "near_duplicates",
         "conflicting_labels",
+        "suspect_labels",
         "rare_labels",
         "leakage_exact",
         "leakage_near",
