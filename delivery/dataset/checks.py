@@ -13,7 +13,6 @@ from delivery.artifacts import (
     Example,
     Intake,
     LabeledDataset,
-    Message,
     OnProgress,
     Progress,
     Splits,
@@ -26,6 +25,8 @@ from delivery.dataset.places import SHOWN, Pair, place_of
 from delivery.dataset.profile import profile_of
 
 RARE_BELOW = 5
+TEMPLATE_TOKENS, TURN_TOKENS = 512, 32
+"""More than the chat templates of open models add to a conversation, and to each turn."""
 SUSPECTS_KEPT = 500
 """The most suspicious labels that a report keeps for review."""
 
@@ -36,15 +37,6 @@ class Lengths:
 
     count_tokens: Callable[[Example], int]
     context_length: int
-    _overheads: dict[int, int] = field(default_factory=dict, repr=False)
-
-    def overhead(self, messages: int) -> int:
-        """Tokens that the template adds to a row of this many messages before the answer, and a few to be safe."""
-        if messages not in self._overheads:
-            roles = ("user", "assistant")
-            turns = tuple(Message(roles[n % 2], "x") for n in range(messages))
-            self._overheads[messages] = self.count_tokens(Example("", turns, "x")) + 64
-        return self._overheads[messages]
 
 
 @dataclass(frozen=True)
@@ -134,7 +126,7 @@ def _too_long(examples: Sequence[Example], lengths: Lengths | None) -> Check:
     if lengths is None:
         return Check("too_long", "ok", 0, "not measured: no base model was given to count tokens with")
     context = lengths.context_length
-    unsure = [example for example in examples if _at_most(example, lengths) > context]
+    unsure = [example for example in examples if _at_most(example) > context]
     long = [(tokens, example) for example in unsure if (tokens := lengths.count_tokens(example)) > context]
     if not long:
         return Check("too_long", "ok", 0, f"every row fits the {context} tokens that the base model reads")
@@ -145,10 +137,10 @@ def _too_long(examples: Sequence[Example], lengths: Lengths | None) -> Check:
     return Check("too_long", "refuse", len(long), detail, remedy, shown)
 
 
-def _at_most(example: Example, lengths: Lengths) -> int:
-    """A bound of a row's tokens that costs nothing: no token is shorter than a byte, and the template adds its own."""
+def _at_most(example: Example) -> int:
+    """A bound of a row's tokens that needs no tokenizer: no token is shorter than a byte, and a template adds its own."""
     size = sum(len(message.content.encode()) for message in example.messages) + len(example.answer.encode())
-    return size + lengths.overhead(len(example.messages))
+    return size + TEMPLATE_TOKENS + TURN_TOKENS * (len(example.messages) + 1)
 
 
 def _exact_duplicates(alike: Sequence[list[Example]], dataset: LabeledDataset) -> Check:

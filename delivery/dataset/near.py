@@ -20,7 +20,7 @@ THRESHOLD = 0.7
 SHINGLE = 5
 BANDS, BAND_ROWS = 42, 6
 WINDOW = 32
-CHUNK = 10_000
+CHUNK = 4_000
 
 # A signature of 252 places estimates a similarity of 0.7 with a standard error of 0.029: both bounds are 3.5 of them away.
 _SURELY_NOT, _SURELY = 0.6, 0.8

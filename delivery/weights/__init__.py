@@ -49,8 +49,18 @@ def resolve(name: str, *, client_folder: Path | None, cache: Path, on_progress: 
 
 
 def token_counter(base: BaseModel) -> Callable[[Example], int]:
-    """A function that counts an example's tokens (chat template, messages and answer) under the base's tokenizer."""
-    from delivery.weights import hf
+    """A function that counts an example's tokens (chat template, messages and answer) under the base's tokenizer.
 
-    tokenizer = hf.load_tokenizer(Path(base.path))
-    return lambda example: hf.count_tokens(tokenizer, example)
+    The tokenizer and the libraries that it needs, some 400 MB, are loaded when the first example is counted.
+    """
+    counting: list[Callable[[Example], int]] = []
+
+    def count(example: Example) -> int:
+        if not counting:
+            from delivery.weights import hf
+
+            tokenizer = hf.load_tokenizer(Path(base.path))
+            counting.append(lambda example: hf.count_tokens(tokenizer, example))
+        return counting[0](example)
+
+    return count

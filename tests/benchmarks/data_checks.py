@@ -16,7 +16,6 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -60,34 +59,49 @@ def write_rows(path: Path, rows: int) -> None:
             stream.write(orjson.dumps({"id": f"row-{number}", "messages": turns}) + b"\n")
 
 
+class _Clock:
+    """Seconds by part."""
+
+    def __init__(self) -> None:
+        self.parts: dict[str, float] = {}
+        self._part, self._since = "profile", time.perf_counter()
+
+    def mark(self, name: str) -> None:
+        """What ran until now was this."""
+        self._part = name
+        self.begin("profile")
+
+    def begin(self, name: str) -> None:
+        """From now on it is this."""
+        now = time.perf_counter()
+        self.parts[self._part] = self.parts.get(self._part, 0.0) + now - self._since
+        self._part, self._since = name, now
+
+
 def measure(path: Path, rows: int) -> dict[str, Any]:
     """Seconds by part and peak memory of this process."""
-    marks = {"start": time.perf_counter()}
-    loaded = dataset.load([str(path)], use_case=USE_CASE)
-    marks["read"] = time.perf_counter()
     context = dataset.Context(use_case=USE_CASE)
-    if rows <= ALL_CHECKS_UP_TO:
-        guarded = dataset.guard(loaded, mode="redact", redactor=dataset.Redactor(b"0" * 32), use_case=USE_CASE)
-        loaded, context = guarded.dataset, replace(context, intake=guarded.intake)
-    marks["identifiers"] = time.perf_counter()
-    splits = dataset.split(loaded, SplitRule())
-    marks["near_duplicates_and_sides"] = time.perf_counter()
     if rows <= ALL_CHECKS_UP_TO:
         model = weights.resolve("smollm2-135m-instruct", client_folder=None, cache=get_settings().cache)
         lengths = dataset.Lengths(weights.token_counter(model), model.context_length)
-        marks["start"] += time.perf_counter() - marks["near_duplicates_and_sides"]
-        marks["near_duplicates_and_sides"] = time.perf_counter()
-        report = dataset.check(loaded, splits, replace(context, lengths=lengths))
-    else:
-        report = dataset.check(loaded, splits, context, only=dataset.SCALING)
-    marks["checks"] = time.perf_counter()
-    names = list(marks)
-    parts = {name: round(marks[name] - marks[before], 2) for before, name in pairwise(names)}
+        context = dataset.Context(use_case=USE_CASE, lengths=lengths)
+    clock = _Clock()
+    loaded = dataset.load([str(path)], use_case=USE_CASE)
+    clock.mark("read")
+    if rows <= ALL_CHECKS_UP_TO:
+        guarded = dataset.guard(loaded, mode="redact", redactor=dataset.Redactor(b"0" * 32), use_case=USE_CASE)
+        loaded, context = guarded.dataset, replace(context, intake=guarded.intake)
+        clock.mark("identifiers")
+    splits = dataset.split(loaded, SplitRule())
+    clock.mark("near duplicates and sides")
+    only = None if rows <= ALL_CHECKS_UP_TO else dataset.SCALING
+    report = dataset.check(loaded, splits, context, only=only, on_progress=lambda progress: clock.begin(progress.note))
+    clock.begin("")
     return {
         "rows": rows,
         "megabytes": round(path.stat().st_size / 1e6, 1),
-        "seconds": round(marks["checks"] - marks["start"], 2),
-        "parts": parts,
+        "seconds": round(sum(clock.parts.values()), 2),
+        "parts": {name: round(seconds, 2) for name, seconds in clock.parts.items() if seconds >= 0.05},
         "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         "near_pairs": len(splits.near),
         "findings": {check.name: check.count for check in report.checks if check.count},
