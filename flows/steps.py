@@ -32,7 +32,7 @@ from delivery.artifacts import (
     verify_artifact,
 )
 from delivery.errors import ClientDataError, RetryableError
-from delivery.settings import get_settings
+from delivery.settings import bundled, get_settings
 from flows.line import Line
 from flows.results import Artifacts, Load, Registered, Written
 from flows.summary import summarise
@@ -131,7 +131,8 @@ def check_data(line: Line, data: str, base: str) -> str:
         intake = line.row_store.version(data.removeprefix("rows/")).intake
         return examine(line, line.rows(data), base=model, intake=intake, on_progress=on_progress)
 
-    reference = line.stage("check_data", {"data": data, "base": model.sha256}, work)
+    inputs = {"data": data, "base": model.sha256, "suites": sha256_json(_samples_of_suites(line))}
+    reference = line.stage("check_data", inputs, work)
     findings = line.read(DataReport, reference)
     if line.recorder is not None:
         line.recorder.repository.record_dataset(findings)
@@ -144,8 +145,19 @@ def examine(
 ) -> DataReport:
     """All checks of divided rows."""
     lengths = dataset.Lengths(weights.token_counter(base), base.context_length)
-    context = dataset.Context(use_case=line.config.use_case, lengths=lengths, intake=intake)
+    context = dataset.Context(use_case=line.config.use_case, lengths=lengths, suites=_samples_of_suites(line), intake=intake)
     return dataset.check(rows.dataset, rows.splits, context, on_progress=on_progress)
+
+
+def _samples_of_suites(line: Line) -> dict[str, list[str]]:
+    """The texts of the ordered suites that bring samples of their own, which training rows must not know."""
+    found = {}
+    for suite in line.config.evaluation.suites:
+        places = (line.workspace.root / "evals" / suite, bundled("evals", suite))
+        samples = next((place / "samples.jsonl" for place in places if (place / "samples.jsonl").is_file()), None)
+        if samples is not None:
+            found[suite] = [row.text for row in dataset.read_unlabeled([str(samples)])]
+    return found
 
 
 def refuse_unusable(findings: DataReport, client: str) -> None:

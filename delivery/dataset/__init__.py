@@ -13,6 +13,7 @@ from delivery.dataset.checks import SCALING, Context, Lengths, check
 from delivery.dataset.loading import Reading, load, read
 from delivery.dataset.pii import Guarded
 from delivery.dataset.pii import apply as guard
+from delivery.dataset.pool import read_unlabeled
 from delivery.dataset.problems import RowProblems
 from delivery.dataset.redaction import Redactor, restore
 from delivery.dataset.sources import source_sha256
@@ -38,6 +39,7 @@ __all__ = [
     "guard",
     "load",
     "read",
+    "read_unlabeled",
     "restore",
     "source_sha256",
     "split",

@@ -55,7 +55,7 @@ def leakage(alike: Alike, *, near: bool) -> Check:
     word = "nearly " if near else ""
     tests, leaks = len(alike.splits.test), alike.leaks(near=near)
     if not leaks:
-        return Check(name, "ok", 0, f"none of {tests} test rows stands {word or 'also '}on another side".replace("  ", " "))
+        return Check(name, "ok", 0, f"none of {tests} test rows stands on another side{', not even nearly' if near else ''}")
     shown = tuple(str(Pair(leak.test, leak.other)) for leak in leaks[:SHOWN])
     used = sum(leak.used for leak in leaks)
     if used:
@@ -75,10 +75,8 @@ def near_duplicates(alike: Alike) -> Check:
         return Check("near_duplicates", "ok", 0, "no two inputs are nearly the same")
     tests = {row.input_key for row in alike.splits.test}
     in_test = sum(any(other in tests for other in alike.near_inputs.get(row.input_key, ())) for row in alike.splits.test)
-    shown = tuple(
-        str(Pair(alike.by_input[key][0], alike.by_input[alike.near_inputs[key][0]][0]))
-        for key in list(alike.near_inputs)[:SHOWN]
-    )
+    by_id = {row.id: row for row in near}
+    shown = tuple(str(Pair(by_id[one], by_id[other])) for one, other in alike.splits.near[:SHOWN])
     share = len(near) / len(alike.examples)
     detail = f"{len(near)} rows ({share:.1%}) have nearly the input of another row, such as {shown[0]}"
     if in_test:

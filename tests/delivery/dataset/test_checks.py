@@ -109,6 +109,18 @@ def test_too_long_refuses_and_names_the_first(write: Write, triage: UseCase) -> 
     assert "not measured" in named(report(path, triage), "too_long").detail
 
 
+def test_samples_of_other_suites_in_training_are_counted(write: Write, triage: UseCase) -> None:
+    dataset = load([write(*ROWS, *TESTS, trained(f"{unlike('q')} {PASSAGE}"))], use_case=triage)
+    suites = {
+        "general": [unlike("text 3").upper(), unlike("text 4") + "!", f"{PASSAGE} too", unlike("fresh")],
+        "other": [unlike("asked 1")],
+    }
+    result = check(dataset, split(dataset, SplitRule()), Context(use_case=triage, suites=suites))
+    found = named(result, "leakage_suites")
+    assert (found.status, found.count) == ("warn", 3)
+    assert "3 of 4 in general, 0 of 1 in other" in found.detail
+
+
 def test_labels_without_training_rows_are_rare(write: Write) -> None:
     wide = UseCase(name="t", type="classification", system_prompt="Sort.", labels=("claim", "other", "never"))
     found = named(report(write(*ROWS, *TESTS), wide), "rare_labels")
