@@ -59,12 +59,23 @@ class Recorder:
 
 
 class Line:
-    """One client's line. With a ``recorder`` its stages are entered in the store as parts of a delivery."""
+    """One client's line. With a ``recorder`` its stages are entered in the store as parts of a delivery.
 
-    def __init__(self, workspace: Workspace, config: ClientConfig, recorder: Recorder | None = None) -> None:
+    Without one, ``on_progress`` hears how far they are.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        config: ClientConfig,
+        recorder: Recorder | None = None,
+        *,
+        on_progress: OnProgress = no_progress,
+    ) -> None:
         self.workspace = workspace
         self.config = config
         self.recorder = recorder
+        self._on_progress = on_progress
 
     @classmethod
     def of_delivery(cls, delivery_id: str, workspace: Workspace | None = None) -> Line:
@@ -149,7 +160,7 @@ class Line:
     def _watch(self, name: str) -> OnProgress:
         recorder = self.recorder
         if recorder is None:
-            return no_progress
+            return self._on_progress
         last = 0.0
 
         def write(progress: Progress) -> None:

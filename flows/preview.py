@@ -9,7 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from delivery import costs, dataset, evaluation
-from delivery.artifacts import BaselinePack, BaseModel, Check, DataReport, LabeledDataset, Suite, TrainingPlan
+from delivery.artifacts import (
+    BaselinePack,
+    BaseModel,
+    Check,
+    DataReport,
+    LabeledDataset,
+    OnProgress,
+    Suite,
+    TrainingPlan,
+    no_progress,
+)
 from delivery.client_config import ClientConfig, SplitRule, list_clients, load_client
 from delivery.errors import ClientDataError, ConfigError
 from delivery.settings import Workspace, find_workspace
@@ -19,13 +29,13 @@ from flows.line import Line
 from flows.power import discordance_seen, power, with_power
 
 
-def check_data(path_or_client: str) -> DataReport:
+def check_data(path_or_client: str, *, on_progress: OnProgress = no_progress) -> DataReport:
     """Findings about a client's data, or about a file as it is. Rows that cannot be read are among the findings."""
     workspace = _workspace_with(path_or_client)
     if workspace is None:
-        return _check_file(path_or_client)
+        return _check_file(path_or_client, on_progress)
     prepare(workspace)
-    line = Line(workspace, load_client(workspace.clients, path_or_client))
+    line = Line(workspace, load_client(workspace.clients, path_or_client), on_progress=on_progress)
     base = steps.fetch_base_model.on(line)
     try:
         report = line.read(DataReport, steps.check_data.on(line, steps.load_data.on(line), base))
@@ -38,7 +48,7 @@ def check_data(path_or_client: str) -> DataReport:
         rows = dataset.StoredRows(
             guarded.dataset, dataset.split(guarded.dataset, line.config.data.splits, decided=line.row_store.decided())
         )
-        report = steps.examine(line, rows, base=line.read(BaseModel, base), intake=guarded.intake)
+        report = steps.examine(line, rows, base=line.read(BaseModel, base), intake=guarded.intake, on_progress=on_progress)
         return with_power(line, report, seen=discordance_seen(line))
 
     return _with_problems(reading, examine)
@@ -52,11 +62,11 @@ def write_review(path_or_client: str, report: DataReport, out: Path) -> None:
     dataset.write_review(report.profile.suspects, dataset.read(paths, use_case=use_case).dataset.examples, out)
 
 
-def _check_file(path: str) -> DataReport:
+def _check_file(path: str, on_progress: OnProgress) -> DataReport:
     def examine(readable: LabeledDataset) -> DataReport:
         guarded = dataset.guard(readable, mode="allow")
         splits = dataset.split(readable, SplitRule())
-        return dataset.check(readable, splits, dataset.Context(intake=guarded.intake))
+        return dataset.check(readable, splits, dataset.Context(intake=guarded.intake), on_progress=on_progress)
 
     return _with_problems(dataset.read([path]), examine)
 

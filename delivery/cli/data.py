@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from delivery.cli.live import Narration
 from delivery.cli.output import Json, emit, say, table
 
 SHOWN = 5
@@ -27,7 +28,8 @@ def check(
     from delivery.errors import ClientDataError
     from flows.preview import check_data, write_review
 
-    report = check_data(path_or_client)
+    with Narration(f"checking {path_or_client}", quiet=as_json) as narration:
+        report = check_data(path_or_client, on_progress=narration)
     if review is not None:
         write_review(path_or_client, report, review)
     if as_json:

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import RenderableType
+    from rich.status import Status
 
+    from delivery.artifacts import Progress
     from delivery.store.repository import ClientRepository
     from delivery.store.tables import StageRow
 
@@ -111,3 +113,38 @@ def _picture(stages: Sequence[StageRow], delivery_id: str) -> RenderableType:
             Text(progress_of(stage), style="dim"),
         )
     return grid
+
+
+class Narration:
+    """Says on stderr what a command is at: one changing line in a terminal, elsewhere a line every few seconds."""
+
+    EVERY = 5.0
+
+    def __init__(self, what: str, *, quiet: bool = False) -> None:
+        self._what, self._quiet = what, quiet
+        self._started = self._said = time.monotonic()
+        self._status: Status | None = None
+
+    def __enter__(self) -> Narration:
+        if not self._quiet and sys.stderr.isatty():
+            from rich.console import Console
+
+            self._status = Console(stderr=True).status(self._what)
+            self._status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def __call__(self, progress: Progress) -> None:
+        """How far it is."""
+        now = time.monotonic()
+        left = (now - self._started) / progress.done * (progress.total - progress.done) if progress.done else 0.0
+        line = f"{self._what}: {progress.note.replace('_', ' ')} ({progress.done + 1} of {progress.total})"
+        line += f", about {duration(left)} left" if left > 1 else ""
+        if self._status is not None:
+            self._status.update(line)
+        elif not self._quiet and now - self._said >= self.EVERY:
+            self._said = now
+            sys.stderr.write(f"  {line}\n")
