@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 OVERRIDE = "sets instructions aside"
 JUDGE = "asks a judge for a verdict"
+VERDICT = "poses as a judge's verdict"
 TOKENS = "marks turns as chat templates do"
 HIDDEN = "hides characters"
 LEAK = "asks for the prompt"
@@ -67,7 +68,7 @@ PATTERNS = (
     _pattern(
         OVERRIDE,
         "instru|rules",
-        rf"""\b(?:new|real|actual|updated)\s+(?:system\s+)?(?:instructions|rules)(?:\s+are)?:|
+        rf"""\b(?:new|real|actual|updated)\s+(?:(?:system|developer)\s+)?(?:instructions|rules)(?:\s+are)?:|
         \b(?:{_FORMER}\s+instructions|instructions\s+above)\s+(?:are|were|have\s+been)\s+(?:now\s+)?
         (?:cancell?ed|outdated|void|invalid|revoked|replaced|superseded|no\s+longer)|
         \binstructions\s+you\s+(?:received|got)\s+(?:before|earlier)\b""",
@@ -109,6 +110,21 @@ PATTERNS = (
         \b(?:llm|language\s+model|ai|automated)\s+(?:judges?|graders?|evaluators?|reviewers?|raters?)\b""",
     ),
     _pattern(
+        VERDICT,
+        "winner|response|assistant",
+        r"""\bwinner\b["']?\s*(?:is|:|=)\s*["']?(?:(?:response|assistant|answer|output)\s+[ab]\b|b\b|a(?=\s*["'.}\n]|$))|
+        \b(?:response|assistant)\s+[ab]\s+(?:wins|must\s+win|should\s+win|is\s+superior|(?:shows|demonstrates)\s+(?:superior|better))|
+        \b(?:select|choose|pick|prefer)\s+this\s+(?:response|submission)\b(?!\s+(?:time|option))|
+        \bthis\s+(?:response|submission|completion)\s+(?:should|must|has\s+to)\s+(?:pass|win|be\s+(?:selected|chosen|preferred))""",
+    ),
+    _pattern(
+        VERDICT,
+        "evaluat|grader|judge",
+        rf"""\bevaluation\s+(?:override|complete\b[^\n]{{0,10}}\n\s?winner)|\bnew\s+evaluation\s+criteria\b|
+        \bevaluation(?:\s+result)?\s*:\s*(?:pass|correct)\b|\[{_READER}\]|\b(?:evaluator|grader)(?:'s)?\s+(?:output|verdict|decision)\s*:|
+        \bas\s+the\s+(?:expert|senior|lead|official)\s+{_READER}\b""",
+    ),
+    _pattern(
         TOKENS,
         "<|inst]|sys>|_of_turn>|system|assistant|im_start|im_end",
         r"""<\|\w{2,40}\|>|\[/?inst\]|<</?sys>>|<(?:start|end)_of_turn>|```system\b|\#{2,6}[ ]?system\s?\#|
@@ -119,7 +135,7 @@ PATTERNS = (
         "system|assistant|##",
         r"""(?:^|\n)[ ]*(?:\#{2,6}[ ]?(?:instructions?|response|system|assistant)\s*:|\**(?:assistant|ai\s+assistant)\**\s*:|
         [\[*]*system(?:\s+(?:message|prompt))?[\]*]*\s*:\s*(?:you|from\s+now|always|never|ignore|disregard|
-        the\s+(?:user|assistant)|new\s|override|answer|respond|classify))""",
+        the\s+(?:user|assistant)|new\s|override|answer|respond|classify)|\[system\]\s*:?\s*(?:override|ignore|you\s))""",
     ),
     _pattern(
         LEAK,
@@ -136,7 +152,7 @@ PATTERNS = (
     _pattern(
         ROLE,
         "you are|you will|from now on|pretend|act as|roleplay|respon|simulate|without|with no",
-        rf"""\byou\s+are\s+now\s+(?:dan\b|an?\s+(?:\w+\s+)?(?:ai|assistant|model|bot|chatbot|language\s+model)\b|
+        rf"""\byou\s+are\s+dan\b|\byou\s+are\s+now\s+(?:dan\b|an?\s+(?:unrestricted|uncensored|unfiltered)\b|an?\s+(?:\w+\s+)?(?:ai|assistant|model|bot|chatbot|language\s+model)\b|
         (?:operating\s+)?in\s+\w+\s+mode|(?:the\s+)?(?:administrator|admin|root)\b)|
         \byou\s+are\s+the\s+administrator\b|\byou\s+are\s+no\s+longer\s+an?\s+(?:\w+\s+)?(?:ai|assistant|model|chatbot)\b|
         \bfrom\s+now\s+on,?\s+you\s+(?:are\s+an?\s|will\s+(?:only|always|never|act|pretend)|
