@@ -37,6 +37,19 @@ class Pieces(NamedTuple):
         mixed = (self.hashes ^ (self.hashes >> np.uint64(29))) * _SHUFFLE
         return mixed >> np.uint64(64 - bits)
 
+    def distinct(self, bits: int) -> Buckets:
+        """Every pair of text and bucket (of at most 32 bits) once."""
+        both = np.sort((self.rows.astype(np.uint64) << np.uint64(32)) | self.buckets(bits))
+        once = both[np.flatnonzero(np.diff(both, prepend=~both[:1]))]
+        return Buckets((once >> np.uint64(32)).astype(np.int64), (once & np.uint64(0xFFFFFFFF)).astype(np.int64))
+
+
+class Buckets(NamedTuple):
+    """In which buckets the pieces of each text fall: every pair of text and bucket once."""
+
+    rows: Rows
+    buckets: Rows
+
 
 class Chunk:
     """Texts in lower case, side by side in one array of code points, a line end before, between and after them."""

@@ -57,6 +57,14 @@ def test_a_piece_has_one_hash_wherever_it_stands() -> None:
     assert one.buckets(17)[0] == other.buckets(17)[2] < 1 << 17
 
 
+@given(TEXTS)
+def test_distinct_pieces_are_every_text_and_bucket_once(texts: list[str]) -> None:
+    words = Chunk(texts).words()
+    found = words.distinct(20)
+    expected = sorted(set(zip(words.rows.tolist(), words.buckets(20).tolist(), strict=True)))
+    assert list(zip(found.rows.tolist(), found.buckets.tolist(), strict=True)) == expected
+
+
 def test_buckets_are_used_evenly() -> None:
     found = Chunk([f"word{number}" for number in range(4096)]).words().buckets(8)
     rows = np.bincount(found.astype(np.int64), minlength=256)
