@@ -71,6 +71,8 @@ def check(
     examples = dataset.examples
     alike = Alike(examples, splits)
     several = [rows for rows in alike.by_input.values() if len(rows) > 1]
+    from delivery.dataset.quality import text_checks
+
     suspects: list[Suspect] = []
 
     def suspect_labels() -> Check:
@@ -89,6 +91,7 @@ def check(
         "conflicting_labels": lambda: _conflicting_labels(several),
         "suspect_labels": suspect_labels,
         "rare_labels": lambda: _rare_labels(splits.train, context.use_case),
+        **text_checks(examples),
         "leakage_exact": lambda: leakage(alike, near=False),
         "leakage_near": lambda: leakage(alike, near=True),
         "leakage_passages": lambda: shared_passages(alike),
