@@ -22,11 +22,11 @@ from delivery.artifacts import (
 )
 from delivery.artifacts import Scored as ScoredSample
 from delivery.client_config import UseCase, load_client
-from delivery.dataset.agreement import Agreed, agree, write_disagreements
-from delivery.dataset.labels import holds_labels, read_labels
-from delivery.dataset.pool import Unlabeled, input_text, read_unlabeled
-from delivery.dataset.queue import Queue, rank_pool, write_queue
-from delivery.dataset.slices import Scored, Slice, find_slices
+from delivery.dataset.labeling.agreement import Agreed, agree, write_disagreements
+from delivery.dataset.labeling.labels import holds_labels, read_labels
+from delivery.dataset.labeling.pool import Unlabeled, input_text, read_unlabeled
+from delivery.dataset.labeling.queue import Queue, rank_pool, write_queue
+from delivery.dataset.labeling.slices import Scored, Slice, find_slices
 from delivery.errors import ClientDataError, ConfigError
 from delivery.evaluation import System
 from delivery.settings import find_workspace

@@ -10,17 +10,17 @@ from pathlib import Path
 
 from delivery.artifacts import Example, Suspect
 from delivery.dataset.checks import SCALING, Context, Lengths, check
-from delivery.dataset.loading import Reading, load, read
-from delivery.dataset.pii import Guarded
-from delivery.dataset.pii import apply as guard
-from delivery.dataset.pool import read_unlabeled
-from delivery.dataset.problems import RowProblems
-from delivery.dataset.redaction import Redactor, restore
-from delivery.dataset.sources import source_sha256
+from delivery.dataset.labeling.pool import read_unlabeled
+from delivery.dataset.privacy.pii import Guarded
+from delivery.dataset.privacy.pii import apply as guard
+from delivery.dataset.privacy.redaction import Redactor, restore
+from delivery.dataset.privacy.vault import Vault, client_key
+from delivery.dataset.reading.loading import Reading, load, read
+from delivery.dataset.reading.problems import RowProblems
+from delivery.dataset.reading.sources import source_sha256
+from delivery.dataset.reading.writing import from_chat_row, to_chat_row
 from delivery.dataset.splits import split
-from delivery.dataset.vault import Vault, client_key
 from delivery.dataset.versions import RowStore, StoredRows
-from delivery.dataset.writing import from_chat_row, to_chat_row
 
 __all__ = [
     "SCALING",
@@ -50,6 +50,6 @@ __all__ = [
 
 def write_review(suspects: Sequence[Suspect], examples: Sequence[Example], path: Path) -> None:
     """See ``suspects.write_review``."""
-    from delivery.dataset import suspects as engine
+    from delivery.dataset.quality import suspects as engine
 
     engine.write_review(suspects, examples, path)

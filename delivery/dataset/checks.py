@@ -76,7 +76,7 @@ def check(
     suspects: list[Suspect] = []
 
     def suspect_labels() -> Check:
-        from delivery.dataset.suspects import find_suspects
+        from delivery.dataset.quality.suspects import find_suspects
 
         found = find_suspects(examples, context.use_case)
         suspects.extend(found.ranked[:SUSPECTS_KEPT])

@@ -40,8 +40,8 @@ from delivery.artifacts import (
     write_atomic,
 )
 from delivery.client_config import SplitRule
+from delivery.dataset.reading.writing import from_chat_row, to_chat_row
 from delivery.dataset.splits import side_names
-from delivery.dataset.writing import from_chat_row, to_chat_row
 from delivery.errors import ConfigError, IntegrityError
 
 LEFT_OUT = "left_out"

@@ -30,9 +30,9 @@ from sklearn.preprocessing import Normalizer
 
 from delivery.artifacts import Example, Message, Sample, Splits, Suite
 from delivery.client_config import UseCase
-from delivery.dataset.pool import Unlabeled
-from delivery.dataset.queue import rank_pool
-from delivery.dataset.slices import Scored
+from delivery.dataset.labeling.pool import Unlabeled
+from delivery.dataset.labeling.queue import rank_pool
+from delivery.dataset.labeling.slices import Scored
 from delivery.evaluation import encoder_answers
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "banking77"
