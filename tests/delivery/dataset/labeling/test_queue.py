@@ -178,14 +178,6 @@ def test_near_copies_are_found_by_the_share_of_letters_in_a_row() -> None:
     assert nearly_alike(shingles(""), shingles(" "))
 
 
-@pytest.mark.slow
-def test_a_queue_beats_random_rows_on_banking77(shared_data: Path) -> None:
-    from tests.benchmarks import label_queue
-
-    result = label_queue.measure([100], ("random", "queue_without_failures"))
-    assert result["accuracy"]["queue_without_failures"] - result["accuracy"]["random"] > 0.015
-
-
 def test_a_queue_is_written_for_programs_and_for_spreadsheets(tmp_path: Path, triage: UseCase) -> None:
     formula = "=HYPERLINK(1) " + sentence(CLAIM, 1)
     chat = Unlabeled(
@@ -303,6 +295,6 @@ def test_a_pool_without_files_or_rows_is_refused(write: Write) -> None:
 
 def test_reading_queues_and_labels_loads_nothing_heavy() -> None:
     modules = "agreement, copies, labels, pool, queue, slices, spreadsheet"
-    code = f"import sys; from delivery.dataset import {modules}; print(*{{'numpy', 'scipy', 'sklearn'}} & set(sys.modules))"
+    code = f"import sys; from delivery.dataset.labeling import {modules}; print(*{{'numpy', 'scipy', 'sklearn'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
