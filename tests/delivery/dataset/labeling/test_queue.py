@@ -295,6 +295,7 @@ def test_a_pool_without_files_or_rows_is_refused(write: Write) -> None:
 
 def test_reading_queues_and_labels_loads_nothing_heavy() -> None:
     modules = "agreement, copies, labels, pool, queue, slices, spreadsheet"
-    code = f"import sys; from delivery.dataset.labeling import {modules}; print(*{{'numpy', 'scipy', 'sklearn'}} & set(sys.modules))"
+    heavy = "{'numpy', 'scipy', 'sklearn'}"
+    code = f"import sys; from delivery.dataset.labeling import {modules}; print(*{heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
