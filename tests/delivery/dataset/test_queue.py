@@ -72,11 +72,20 @@ def test_what_is_near_a_failure_comes_before_what_is_as_unsure(triage: UseCase) 
     pool = [asked(sentence((weather, animal)[n % 2], n, length=6), str(n)) for n in range(40)]
     failures = [Scored(f"failed-{n}", sentence(animal, 300 + n, length=6), "Claim", "Other", 0.0) for n in range(5)]
     passed = [Scored(f"passed-{n}", sentence(weather, 300 + n, length=6), "Claim", "Claim", 1.0) for n in range(5)]
-    queue = rank_pool(pool, sides(()), [*failures, *passed], use_case=triage, size=8)
-    near = [one for one in queue.rows if int(one.row.id) % 2]
-    assert len(near) >= 5
+    with_failures = rank_pool(pool, sides(()), [*failures, *passed], use_case=triage, size=8)
+    without = rank_pool(pool, sides(()), (), use_case=triage, size=8)
+    near = [one for one in with_failures.rows if int(one.row.id) % 2]
+    assert len(near) > sum(int(one.row.id) % 2 for one in without.rows)
     assert "like failed-" in near[0].reason
-    assert not [one for one in queue.rows if "passed" in one.reason]
+    assert not [one for one in with_failures.rows if "passed" in one.reason]
+
+
+def test_what_labeled_rows_stand_for_already_comes_later() -> None:
+    labeled = [answered(sentence(CLAIM, n), "whatever") for n in range(20)]
+    often = [asked(sentence(CLAIM, n), f"covered {n}") for n in range(30, 60)]
+    seldom = [asked(sentence(OTHER, n), f"new {n}") for n in range(30, 40)]
+    queue = rank_pool([*often, *seldom], sides(labeled), (), use_case=None, size=1)
+    assert queue.rows[0].row.id.startswith("new")
 
 
 def test_picks_are_spread_over_what_there_is(triage: UseCase) -> None:
