@@ -152,11 +152,12 @@ def test_without_labels_or_failures_a_queue_covers_the_pool_and_suggests_nothing
     assert {(one.suggestion, one.probability) for one in queue.rows} == {("", None)}
 
 
-def test_one_label_alone_leaves_nothing_to_be_unsure_of(triage: UseCase) -> None:
+def test_one_label_alone_leaves_nothing_to_be_unsure_of_but_picks_are_spread(triage: UseCase) -> None:
     labeled = [answered(sentence(CLAIM, n), "Claim") for n in range(10)]
-    queue = rank_pool([asked(sentence(OTHER, n)) for n in range(10)], sides(labeled), (), use_case=triage, size=5)
+    pool = [asked(sentence((CLAIM, OTHER)[n > 20], n), f"{('claim', 'other')[n > 20]} {n}") for n in range(50, 10, -1)]
+    queue = rank_pool(pool, sides(labeled), (), use_case=triage, size=5)
     assert {(one.suggestion, one.probability) for one in queue.rows} == {("Claim", 1.0)}
-    assert len(queue.rows) == 5
+    assert queue.rows[0].row.id.startswith("other")
 
 
 @pytest.mark.parametrize("pool", [[], [asked(train()[0].messages[1].content)]])
