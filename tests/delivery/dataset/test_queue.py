@@ -80,6 +80,16 @@ def test_what_is_near_a_failure_comes_before_what_is_as_unsure(triage: UseCase) 
     assert not [one for one in with_failures.rows if "passed" in one.reason]
 
 
+def test_failures_on_test_rows_steer_nothing(triage: UseCase) -> None:
+    pool = [asked(sentence(CLAIM + " " + OTHER, n), str(n)) for n in range(60)]
+    test = [answered(sentence(OTHER, 900 + n), "Other", f"t{n}") for n in range(4)]
+    on_test = [Scored(f"t{n}", "shown otherwise", "Other", "Claim", 0.0) for n in range(2)]
+    on_test += [Scored(f"renamed {n}", test[n].messages[1].content, "Other", "Claim", 0.0) for n in (2, 3)]
+    steered = rank_pool(pool, sides(train(), test), on_test, use_case=triage, size=10)
+    assert steered.rows == rank_pool(pool, sides(train(), test), (), use_case=triage, size=10).rows
+    assert steered.held_out == 4
+
+
 def test_what_labeled_rows_stand_for_already_comes_later() -> None:
     labeled = [answered(sentence(CLAIM, n), "whatever") for n in range(20)]
     often = [asked(sentence(CLAIM, n), f"covered {n}") for n in range(30, 60)]
