@@ -45,11 +45,16 @@ class Queued:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """Rows to label, the most useful first. ``known`` of the pool's rows were left out: their input has a label."""
+    """Rows to label, the most useful first.
+
+    Of the ``pool``'s rows, ``known`` were left out because their input has a label. Of the failures, ``held_out`` were
+    not looked at because they are test rows.
+    """
 
     rows: tuple[Queued, ...]
     pool: int
     known: int
+    held_out: int
 
 
 def rank_pool(
@@ -69,8 +74,9 @@ def rank_pool(
     the letter or nearly (character 5-gram Jaccard of 0.7), nor two that are nearly alike: a near copy of a test row
     would be kept out of training anyway.
 
-    Failures on the holdout make a queue that suits this holdout a little better than other data, so what a round bought
-    is safest read on rows that were not there when the queue was made.
+    Failures on test rows are not used: training rows that were chosen to be near them would teach the test rather than
+    the task. On Banking77 a queue steered by half of the test rows gained 1.6 points more than an unsteered one on that
+    half, and 0.5 on the other (20 seeds). Give failures on validation rows or, out of fold, on training rows.
     """
     from delivery.dataset.labeling import ranking
 
@@ -85,18 +91,21 @@ def rank_pool(
         else:
             fresh.setdefault(key, row)
     rows = list(fresh.values())
-    failed = [one for one in failures if one.correct < 1]
+    wrong = [one for one in failures if one.correct < 1]
+    tests = {row.id for row in labeled.test} | {input_text(row.messages) for row in labeled.test}
+    failed = [one for one in wrong if one.id not in tests and one.text not in tests]
 
     def refuse(indices: Sequence[int]) -> set[int]:
-        near = copies_among([rows[index].text for index in indices], (input_text(row.messages) for row in sides))
-        return {indices[place] for place in near}
+        copies = copies_among([rows[index].text for index in indices], (input_text(row.messages) for row in sides))
+        return {indices[place] for place in copies}
 
-    learned, texts, wrong = _learned(labeled.train, use_case), [row.text for row in rows], [one.text for one in failed]
-    picks = ranking.rank(texts, learned, wrong, size=size, seed=seed, refuse=refuse) if rows else []
+    learned, texts, near = _learned(labeled.train, use_case), [row.text for row in rows], [one.text for one in failed]
+    picks = ranking.rank(texts, learned, near, size=size, seed=seed, refuse=refuse) if rows else []
     return Queue(
         rows=tuple(_queued(rows[pick.place], rank, pick, failed) for rank, pick in enumerate(picks, start=1)),
         pool=len(pool),
         known=known,
+        held_out=len(wrong) - len(failed),
     )
 
 

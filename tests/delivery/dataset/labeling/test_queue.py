@@ -72,11 +72,30 @@ def test_what_is_near_a_failure_comes_before_what_is_as_unsure(triage: UseCase) 
     pool = [asked(sentence((weather, animal)[n % 2], n, length=6), str(n)) for n in range(40)]
     failures = [Scored(f"failed-{n}", sentence(animal, 300 + n, length=6), "Claim", "Other", 0.0) for n in range(5)]
     passed = [Scored(f"passed-{n}", sentence(weather, 300 + n, length=6), "Claim", "Claim", 1.0) for n in range(5)]
-    queue = rank_pool(pool, sides(()), [*failures, *passed], use_case=triage, size=8)
-    near = [one for one in queue.rows if int(one.row.id) % 2]
-    assert len(near) >= 5
+    with_failures = rank_pool(pool, sides(()), [*failures, *passed], use_case=triage, size=8)
+    without = rank_pool(pool, sides(()), (), use_case=triage, size=8)
+    near = [one for one in with_failures.rows if int(one.row.id) % 2]
+    assert len(near) > sum(int(one.row.id) % 2 for one in without.rows)
     assert "like failed-" in near[0].reason
-    assert not [one for one in queue.rows if "passed" in one.reason]
+    assert not [one for one in with_failures.rows if "passed" in one.reason]
+
+
+def test_failures_on_test_rows_steer_nothing(triage: UseCase) -> None:
+    pool = [asked(sentence(CLAIM + " " + OTHER, n), str(n)) for n in range(60)]
+    test = [answered(sentence(OTHER, 900 + n), "Other", f"t{n}") for n in range(4)]
+    on_test = [Scored(f"t{n}", "shown otherwise", "Other", "Claim", 0.0) for n in range(2)]
+    on_test += [Scored(f"renamed {n}", test[n].messages[1].content, "Other", "Claim", 0.0) for n in (2, 3)]
+    steered = rank_pool(pool, sides(train(), test), on_test, use_case=triage, size=10)
+    assert steered.rows == rank_pool(pool, sides(train(), test), (), use_case=triage, size=10).rows
+    assert steered.held_out == 4
+
+
+def test_what_labeled_rows_stand_for_already_comes_later() -> None:
+    labeled = [answered(sentence(CLAIM, n), "whatever") for n in range(20)]
+    often = [asked(sentence(CLAIM, n), f"covered {n}") for n in range(30, 60)]
+    seldom = [asked(sentence(OTHER, n), f"new {n}") for n in range(30, 40)]
+    queue = rank_pool([*often, *seldom], sides(labeled), (), use_case=None, size=1)
+    assert queue.rows[0].row.id.startswith("new")
 
 
 def test_picks_are_spread_over_what_there_is(triage: UseCase) -> None:
@@ -143,11 +162,12 @@ def test_without_labels_or_failures_a_queue_covers_the_pool_and_suggests_nothing
     assert {(one.suggestion, one.probability) for one in queue.rows} == {("", None)}
 
 
-def test_one_label_alone_leaves_nothing_to_be_unsure_of(triage: UseCase) -> None:
+def test_one_label_alone_leaves_nothing_to_be_unsure_of_but_picks_are_spread(triage: UseCase) -> None:
     labeled = [answered(sentence(CLAIM, n), "Claim") for n in range(10)]
-    queue = rank_pool([asked(sentence(OTHER, n)) for n in range(10)], sides(labeled), (), use_case=triage, size=5)
+    pool = [asked(sentence((CLAIM, OTHER)[n > 20], n), f"{('claim', 'other')[n > 20]} {n}") for n in range(50, 10, -1)]
+    queue = rank_pool(pool, sides(labeled), (), use_case=triage, size=5)
     assert {(one.suggestion, one.probability) for one in queue.rows} == {("Claim", 1.0)}
-    assert len(queue.rows) == 5
+    assert queue.rows[0].row.id.startswith("other")
 
 
 @pytest.mark.parametrize("pool", [[], [asked(train()[0].messages[1].content)]])

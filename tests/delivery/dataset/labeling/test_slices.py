@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import orjson
@@ -94,15 +95,30 @@ def test_a_model_that_is_equally_good_everywhere_seldom_shows_a_weak_slice(grade
 
 
 def test_a_cluster_of_failures_is_found_without_looking_at_failures_and_named_by_its_words() -> None:
-    rows = [sample(n, expected="any", topic=list(TOPICS)[n % 3], correct=float(n % 3 != 1 or n % 2)) for n in range(150)]
+    rows = [
+        replace(row, text=row.text + ("" if row.correct else " visa"))
+        for row in (
+            sample(n, expected="any", topic=list(TOPICS)[n % 3], correct=float(n % 3 != 1 or n % 2 == 1)) for n in range(150)
+        )
+    ]
     first = next(one for one in find_slices(rows) if one.kind == "cluster")
     assert first.weak
     assert first.score < 0.7 < first.rest
-    assert set(first.name.split(", ")) <= set(TOPICS["parcel"].split())
-    swapped = [sample(n, expected="any", topic=list(TOPICS)[n % 3], correct=1.0 - rows[n].correct) for n in range(150)]
+    assert "visa" in first.name
+    assert set(first.name.split(", ")) <= {"visa", *TOPICS["parcel"].split()}
+    swapped = [replace(row, correct=1.0 - row.correct) for row in rows]
     assert {one.ids for one in find_slices(swapped) if one.kind == "cluster"} == {
         one.ids for one in find_slices(rows) if one.kind == "cluster"
     }
+
+
+def test_a_cluster_is_named_after_its_marked_texts_where_it_has_any() -> None:
+    topics = list(TOPICS.values())
+    marked = [n % 6 == 0 for n in range(90)]
+    texts = [topics[n % 3] + (" visa" if marked[n] else " always") for n in range(90)]
+    (named_after,) = [found for found in cluster(texts, marked=marked, seed=7) if 0 in found.inside]
+    assert "visa" in named_after.words
+    assert "always" not in named_after.words
 
 
 def test_length_is_cut_into_quarters_and_rows_of_one_length_stay_together() -> None:
