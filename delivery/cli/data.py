@@ -107,7 +107,12 @@ def queue(
     ]
     if as_json:
         files = {"jsonl": str(found.jsonl), "csv": str(found.csv)}
-        counts = {"rows": len(found.queue.rows), "pool": found.queue.pool, "labeled_already": found.queue.known}
+        counts = {
+            "rows": len(found.queue.rows),
+            "pool": found.queue.pool,
+            "labeled_already": found.queue.known,
+            "failures_held_out": found.queue.held_out,
+        }
         emit({"client": client, **files, **counts, "evaluated": found.evaluated, "weak_slices": weak})
         return
     seen = f"the evaluation of delivery {found.evaluated}" if found.evaluated else "no evaluation yet"
