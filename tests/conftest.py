@@ -21,14 +21,8 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of one file stay in one process, and so do all that look at the one undisturbed delivery: they come first."""
-
-    def group(item: pytest.Item) -> str:
-        return "finished" if "finished" in getattr(item, "fixturenames", ()) else str(item.path)
-
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group(item)))
-    items.sort(key=lambda item: group(item) != "finished")
+    """Whole deliveries come first: they would otherwise be waited for at the end."""
+    items.sort(key=lambda item: "finished" not in getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(autouse=True)

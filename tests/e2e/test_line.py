@@ -1,4 +1,4 @@
-"""The whole line on real weights, as processes: a small client of its own, from rows to promotion."""
+"""The whole line on real weights, as processes: a small client of its own, from rows to promotion, undisturbed and killed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from delivery.artifacts import BaseModel
-from tests.e2e.processes import delivery, document_of
+from tests.e2e.killing import answered, copying, kill_everywhere, made, progressed
+from tests.e2e.processes import delivery, document_of, make_client
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -49,3 +50,20 @@ def test_from_rows_to_promotion(finished: Path, smollm2: BaseModel) -> None:
     out = workspace / "copy.csv"
     assert delivery(workspace, "report", "acme", "--format", "csv", "--out", str(out)).returncode == 0
     assert out.read_text().startswith("suite,id,system")
+
+
+def test_killed_in_every_stage_and_resumed(finished: Path, tmp_path: Path) -> None:
+    make_client(tmp_path)
+    moments = [
+        ("training", progressed("train", 2)),
+        ("quantization", progressed("quantize", 1)),
+        ("evaluation", answered(3)),
+        ("registration", copying),
+    ]
+    delivery_id = kill_everywhere(tmp_path, "acme", moments)
+    assert made(tmp_path) == made(finished)
+    (version,) = document_of(delivery(tmp_path, "model", "list", "acme", "--json"))["versions"]
+    assert version["number"] == 1
+    (row,) = document_of(delivery(tmp_path, "status", "acme", "--json"))["deliveries"]
+    assert (row["id"], row["state"]) == (delivery_id, "done")
+    assert not list(tmp_path.rglob("*.partial"))

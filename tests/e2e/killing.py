@@ -1,4 +1,4 @@
-"""The whole process tree killed in one stage after the other, and the delivery resumed each time."""
+"""Kill the whole process tree of a delivery in one stage after the other, and resume it each time."""
 
 from __future__ import annotations
 
@@ -12,11 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import pytest
 
-from tests.e2e.processes import command, delivery, document_of, environment, make_client
-
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+from tests.e2e.processes import command, delivery, document_of, environment
 
 Reached = Callable[[Path], bool]
 
@@ -94,20 +91,3 @@ def kill_everywhere(workspace: Path, client: str, moments: list[tuple[str, Reach
     done = delivery(workspace, "resume", row["id"], "--json")
     assert done.returncode == 0, done.stderr[-3000:]
     return str(row["id"])
-
-
-def test_killed_in_every_stage_and_resumed(finished: Path, tmp_path: Path) -> None:
-    make_client(tmp_path)
-    moments = [
-        ("training", progressed("train", 2)),
-        ("quantization", progressed("quantize", 1)),
-        ("evaluation", answered(3)),
-        ("registration", copying),
-    ]
-    delivery_id = kill_everywhere(tmp_path, "acme", moments)
-    assert made(tmp_path) == made(finished)
-    (version,) = document_of(delivery(tmp_path, "model", "list", "acme", "--json"))["versions"]
-    assert version["number"] == 1
-    (row,) = document_of(delivery(tmp_path, "status", "acme", "--json"))["deliveries"]
-    assert (row["id"], row["state"]) == (delivery_id, "done")
-    assert not list(tmp_path.rglob("*.partial"))
