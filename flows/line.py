@@ -22,6 +22,7 @@ from delivery.dataset import RowStore, StoredRows
 from delivery.errors import ConfigError
 from delivery.settings import Workspace, find_workspace
 from delivery.store import open_store
+from flows.environment import give_memory_back
 
 if TYPE_CHECKING:
     from delivery.store.repository import ClientRepository, Store
@@ -145,8 +146,8 @@ class Line:
         started = time.monotonic()
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            result = work(folder, self._watch(name))
-            write_atomic(folder / "output.json", to_json(result))
+            write_atomic(folder / "output.json", to_json(work(folder, self._watch(name))))
+            give_memory_back()
         except BaseException:
             self._record(name, key, "failed", time.monotonic() - started)
             raise
