@@ -24,9 +24,15 @@ def with_power(line: Line, report: DataReport, *, seen: float | None) -> DataRep
 
 
 def discordance_of(suite: SuiteResult) -> float | None:
-    """The share of samples on which exactly one of candidate and baseline was right; None where they were not paired."""
+    """The share of samples on which exactly one of candidate and baseline was right, drawn a little to the middle.
+
+    None where they were not paired, and where answers are right in parts: then whole answers that differ say nothing about
+    the metric.
+    """
     pair = suite.comparison("candidate", "baseline")
-    return sum(pair.discordant) / pair.n if pair is not None and pair.discordant is not None and pair.n else None
+    if pair is None or pair.discordant is None or pair.metric != "accuracy":
+        return None
+    return (sum(pair.discordant) + 1) / (pair.n + 2)
 
 
 def discordance_seen(line: Line) -> float | None:
