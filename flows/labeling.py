@@ -25,7 +25,7 @@ from delivery.client_config import UseCase, load_client
 from delivery.dataset.labeling.agreement import Agreed, agree, write_disagreements
 from delivery.dataset.labeling.labels import holds_labels, read_labels
 from delivery.dataset.labeling.pool import Unlabeled, input_text, read_unlabeled
-from delivery.dataset.labeling.queue import Queue, rank_pool, write_queue
+from delivery.dataset.labeling.queue import Queue, failures_out_of_fold, rank_pool, write_queue
 from delivery.dataset.labeling.slices import Scored, Slice, find_slices
 from delivery.errors import ClientDataError, ConfigError
 from delivery.evaluation import System
@@ -42,7 +42,7 @@ ROUND = "round"
 
 @dataclass(frozen=True)
 class Queued:
-    """What ``data queue`` wrote, and the weak slices of the last evaluation that it was chosen for."""
+    """What ``data queue`` wrote, and the weak slices of the last evaluation."""
 
     queue: Queue
     slices: tuple[Slice, ...]
@@ -76,7 +76,8 @@ def queue(client: str, out: Path, *, size: int) -> Queued:
     pool = read_unlabeled(line.config.pool_paths())
     splits = line.rows(steps.load_data.on(line)).splits
     evaluated, scored = _last_evaluation(line)
-    chosen = rank_pool(pool, splits, scored, use_case=line.config.use_case, size=size)
+    failures = failures_out_of_fold(splits.train, line.config.use_case)
+    chosen = rank_pool(pool, splits, failures, use_case=line.config.use_case, size=size)
     if line.config.data.pii == "redact":
         chosen = replace(chosen, rows=tuple(replace(one, row=_redacted(line, one.row)) for one in chosen.rows))
     jsonl, csv = out.with_suffix(".jsonl"), out.with_suffix(".csv")

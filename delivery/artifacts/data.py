@@ -164,7 +164,7 @@ class LabelCount:
     """How often an answer, or a value of one of its fields, stands on each side."""
 
     field: str
-    """Empty where the whole answer is the label."""
+    """``label`` where the whole answer is one."""
     value: str
     rows: dict[str, int]
 

@@ -111,14 +111,12 @@ def queue(
             "rows": len(found.queue.rows),
             "pool": found.queue.pool,
             "labeled_already": found.queue.known,
-            "failures_held_out": found.queue.held_out,
         }
         emit({"client": client, **files, **counts, "evaluated": found.evaluated, "weak_slices": weak})
         return
-    seen = f"the evaluation of delivery {found.evaluated}" if found.evaluated else "no evaluation yet"
-    say(f"{len(found.queue.rows)} of {found.queue.pool} rows of the pool, by {seen}: {found.csv} and {found.jsonl}")
+    say(f"{len(found.queue.rows)} of {found.queue.pool} rows of the pool: {found.csv} and {found.jsonl}")
     if weak:
-        say("")
+        say(f"\nwhere delivery {found.evaluated} was weak on its test rows, which steer nothing:")
         table(
             ("weak slice", "", "rows", "score", "the rest", "q"),
             [

@@ -108,7 +108,9 @@ def check(
         fingerprint=dataset.fingerprint,
         splits=splits.counts,
         checks=(*made, *context.intake.checks),
-        profile=replace(profile_of(alike, identifiers=context.intake.identifiers), suspects=tuple(suspects)),
+        profile=replace(
+            profile_of(alike, use_case=context.use_case, identifiers=context.intake.identifiers), suspects=tuple(suspects)
+        ),
     )
 
 

@@ -95,8 +95,8 @@ def near_duplicates(alike: Alike) -> Check:
 
 def shared_passages(alike: Alike) -> Check:
     """Test rows that share a run of 13 words with a row that is trained or validated on."""
-    from delivery.dataset.near import folded
     from delivery.dataset.overlap import sharing_a_passage
+    from delivery.dataset.shingles import folded
 
     tests = alike.splits.test
     used = (*alike.splits.train, *alike.splits.validation)
@@ -115,8 +115,9 @@ def shared_passages(alike: Alike) -> Check:
 
 def suite_leakage(suites: Mapping[str, Sequence[str]], train: Iterable[Example]) -> Check:
     """Samples of the general suites whose text a training row holds, equally, nearly or by a passage."""
-    from delivery.dataset.near import folded, near_pairs
+    from delivery.dataset.near import near_pairs
     from delivery.dataset.overlap import sharing_a_passage
+    from delivery.dataset.shingles import folded
 
     if not suites:
         return Check("leakage_suites", "ok", 0, "not measured: no suite with samples of its own is ordered")

@@ -8,7 +8,6 @@ within ``WINDOW`` neighbours, so that a text that stands everywhere costs no squ
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -16,8 +15,8 @@ import numpy as np
 import rensa
 from numpy.typing import NDArray
 
-THRESHOLD = 0.7
-SHINGLE = 5
+from delivery.dataset.shingles import THRESHOLD, WIDTH, shingles, similarity
+
 BANDS, BAND_ROWS = 42, 6
 WINDOW = 32
 CHUNK = 4_000
@@ -39,12 +38,6 @@ class _Signatures(NamedTuple):
     """Shape (texts, BANDS * BAND_ROWS): the low byte of each place of the signature."""
 
 
-def folded(text: str) -> str:
-    """A text after NFKC, case folding and white-space folding, which is how inputs are compared."""
-    normal = text if text.isascii() else unicodedata.normalize("NFKC", text)
-    return " ".join(normal.casefold().split())
-
-
 def near_pairs(texts: Sequence[str], *, threshold: float = THRESHOLD) -> Pairs:
     """The pairs of texts that are near one another. Texts are compared as given: fold them first, and drop equal ones."""
     if len(texts) < 2:
@@ -59,19 +52,8 @@ def near_pairs(texts: Sequence[str], *, threshold: float = THRESHOLD) -> Pairs:
     first, second = unique // len(texts), unique % len(texts)
     near = _estimates(signatures.sketch, first, second) >= _SURELY
     for place in np.flatnonzero(~near | (threshold > THRESHOLD)):
-        near[place] = similarity(texts[first[place]], texts[second[place]]) >= threshold
+        near[place] = similarity(shingles(texts[first[place]]), shingles(texts[second[place]])) >= threshold
     return np.stack([first[near], second[near]], axis=1)
-
-
-def similarity(one: str, other: str) -> float:
-    """Jaccard similarity of two texts' character 5-grams, 0 to 1."""
-    a, b = _shingles(one), _shingles(other)
-    return len(a & b) / len(a | b)
-
-
-def _shingles(text: str) -> set[str]:
-    padded = text.ljust(SHINGLE, "\0")
-    return {padded[place : place + SHINGLE] for place in range(len(padded) - SHINGLE + 1)}
 
 
 def _sign(texts: Sequence[str]) -> _Signatures:
@@ -90,19 +72,19 @@ def _sign(texts: Sequence[str]) -> _Signatures:
 
 
 def _minhash(texts: Sequence[str]) -> NDArray[np.uint32]:
-    lengths = np.array([max(len(text), SHINGLE) for text in texts])
-    joined = "".join(text.ljust(SHINGLE, "\0") for text in texts)
+    lengths = np.array([max(len(text), WIDTH) for text in texts])
+    joined = "".join(text.ljust(WIDTH, "\0") for text in texts)
     letters = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
-    shingles = letters[: 1 - SHINGLE].copy()
-    for place in range(1, SHINGLE):
-        shingles *= _SPREAD
-        shingles += letters[place : len(letters) - SHINGLE + 1 + place]
+    runs = letters[: 1 - WIDTH].copy()
+    for place in range(1, WIDTH):
+        runs *= _SPREAD
+        runs += letters[place : len(letters) - WIDTH + 1 + place]
     ends = np.cumsum(lengths)
     inside = np.ones(len(letters), bool)
-    for place in range(1, SHINGLE):
+    for place in range(1, WIDTH):
         inside[ends - place] = False
-    offsets = np.concatenate([[0], np.cumsum(lengths - SHINGLE + 1)]).astype(np.int64)
-    flat = _mixed(shingles[inside[: len(shingles)]])
+    offsets = np.concatenate([[0], np.cumsum(lengths - WIDTH + 1)]).astype(np.int64)
+    flat = _mixed(runs[inside[: len(runs)]])
     signed = rensa.RMinHash.digest_matrix_from_flat_token_hashes(flat, offsets, BANDS * BAND_ROWS, 7)
     return np.array(signed.to_rows(), np.uint32)
 

@@ -5,61 +5,43 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
-import orjson
-
 from delivery.artifacts import DataProfile, Example, LabelCount, LengthBin
+from delivery.client_config import UseCase
 from delivery.dataset.leakage import Alike
 
-FEW = 100
-"""Values that a field may have to count as a label."""
 SIDES = ("train", "validation", "test")
 FIRST_EDGE = 25
 
 
-def profile_of(alike: Alike, *, identifiers: Mapping[str, int]) -> DataProfile:
+def profile_of(alike: Alike, *, use_case: UseCase | None, identifiers: Mapping[str, int]) -> DataProfile:
     """The profile of divided rows."""
     splits = alike.splits
     shared: Counter[str] = Counter()
     for key, rows in alike.by_input.items():
         shared["near" if key in alike.near_inputs else "exact" if len(rows) > 1 else "unique"] += len(rows)
     return DataProfile(
-        labels=_labels({side: getattr(splits, side) for side in SIDES}),
+        labels=_labels(alike, use_case),
         lengths=_lengths(alike.examples),
         copies={**{kind: shared[kind] for kind in ("unique", "exact", "near")}, "left_out": len(splits.left_out)},
         identifiers=dict(identifiers),
     )
 
 
-def _labels(sides: Mapping[str, Iterable[Example]]) -> tuple[LabelCount, ...]:
-    """Counts of whole answers where they are few, else of the values of each field of a JSON answer that has few."""
-    counts: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
-    answers: dict[str, Counter[str]] = defaultdict(Counter)
-    for side, examples in sides.items():
-        for example in examples:
-            answers[example.answer][side] += 1
-    fields: dict[str, set[str]] = defaultdict(set)
-    for answer, by_side in answers.items():
-        found = _fields_of(answer)
-        for name, value in found.items():
-            fields[name].add(value)
-            counts[name][value].update(by_side)
-    few = [name for name, values in fields.items() if len(values) <= FEW]
-    return tuple(
-        LabelCount(name, value, {side: by_side[side] for side in SIDES})
-        for name in few
-        for value, by_side in sorted(counts[name].items(), key=lambda item: (-item[1].total(), item[0]))
-    )
+def _labels(alike: Alike, use_case: UseCase | None) -> tuple[LabelCount, ...]:
+    """Labels, or fields of few values, by side; rows that are left out of use count nowhere."""
+    from delivery.dataset.quality.values import values_by_field
 
-
-def _fields_of(answer: str) -> dict[str, str]:
-    if not answer.startswith("{"):
-        return {"": answer}
-    try:
-        found = orjson.loads(answer)
-    except orjson.JSONDecodeError:
-        return {"": answer}
-    plain = {name: value for name, value in found.items() if not isinstance(value, dict | list)}
-    return {name: value if isinstance(value, str) else orjson.dumps(value).decode() for name, value in plain.items()}
+    side_of = {e.id: side for side in SIDES for e in getattr(alike.splits, side)}
+    sides = [side_of.get(example.id) for example in alike.examples]
+    found = []
+    for name, values in values_by_field(alike.examples, use_case).items():
+        counts: dict[str, Counter[str]] = defaultdict(Counter)
+        for value, side in zip(values, sides, strict=True):
+            if side is not None:
+                counts[value][side] += 1
+        ranked = sorted(counts.items(), key=lambda item: (-item[1].total(), item[0]))
+        found += [LabelCount(name, value, {side: by_side[side] for side in SIDES}) for value, by_side in ranked]
+    return tuple(found)
 
 
 def _lengths(examples: Iterable[Example]) -> tuple[LengthBin, ...]:

@@ -103,7 +103,8 @@ def _find_alike(examples: Sequence[Example], rule: SplitRule) -> _Alike:
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    from delivery.dataset.near import folded, near_pairs
+    from delivery.dataset.near import near_pairs
+    from delivery.dataset.shingles import folded
 
     first_with: dict[str, int] = {}
     same_input = [first_with.setdefault(example.input_key, place) for place, example in enumerate(examples)]

@@ -84,7 +84,7 @@ def _label_figure(field: str, labels: list[Document], lang: Language) -> Figure:
     if rest:
         sizes = [sum(label["rows"].get(side, 0) for label in rest) for side in SIDES]
         shown.append((lang.say("data.other_labels", count=numerals.count(len(rest))), sizes))
-    name = lang.say("data.field", field=field) if field else lang.say("data.answers")
+    name = lang.say("data.answers") if field == "label" else lang.say("data.field", field=field)
     parts = tuple(lang.term("sides", side) for side in SIDES)
     bars = tuple(Bar(value, tuple(sizes), numerals.count(sum(sizes))) for value, sizes in shown)
     return _figure(bars, parts, lang.say("data.labels_caption", name=name, count=numerals.count(len(labels))), lang)

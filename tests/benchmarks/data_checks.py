@@ -110,7 +110,8 @@ def measure(path: Path, rows: int) -> dict[str, Any]:
 
 def near_duplicates(path: Path) -> dict[str, Any]:
     """The near-duplicate job alone, by us and by datasketch: pairs with a Jaccard similarity of 5-grams of at least 0.7."""
-    from delivery.dataset.near import folded, near_pairs
+    from delivery.dataset.near import near_pairs
+    from delivery.dataset.shingles import folded
 
     examples: Sequence[Example] = dataset.load([str(path)], use_case=USE_CASE).examples
     texts = list(dict.fromkeys(folded(example.asked) for example in examples))

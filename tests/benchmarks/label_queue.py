@@ -32,12 +32,12 @@ from sklearn.preprocessing import Normalizer
 from delivery.artifacts import Example, Message, Sample, Splits, Suite
 from delivery.client_config import UseCase
 from delivery.dataset.labeling.pool import Unlabeled
-from delivery.dataset.labeling.queue import rank_pool
+from delivery.dataset.labeling.queue import failures_out_of_fold, rank_pool
 from delivery.dataset.labeling.slices import Scored
 from delivery.evaluation import encoder_answers
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "banking77"
-START, ADDED, FOLDS = 1_000, 150, 5
+START, ADDED = 1_000, 150
 
 Array = NDArray[Any]
 
@@ -90,16 +90,6 @@ def begin(rows: list[Example], seed: int, labels: tuple[str, ...]) -> Round:
         places=places[START:],
         probabilities=model.predict_proba(places[START:]),
     )
-
-
-def out_of_fold(here: Round) -> list[Scored]:
-    """The labeled rows with what the encoder makes of each when it has not seen it."""
-    hits = np.zeros(START, dtype=bool)
-    for fold in range(FOLDS):
-        held = np.arange(START) % FOLDS == fold
-        train = [row for row, out in zip(here.labeled, held, strict=True) if not out]
-        hits[held] = right(train, [row for row, out in zip(here.labeled, held, strict=True) if out], here.labels)
-    return scored(here.labeled, hits)
 
 
 def by_random(here: Round) -> list[int]:
@@ -161,11 +151,12 @@ def by_badge(here: Round) -> list[int]:
 
 
 def by_queue(here: Round, failures: Sequence[Scored] | None = None, validation: Sequence[Example] = ()) -> list[int]:
+    use_case = UseCase(name="intent", type="classification", system_prompt="Name the intent.", labels=here.labels)
     queue = rank_pool(
         [Unlabeled(str(index), row.messages) for index, row in enumerate(here.pool)],
         Splits(train=tuple(here.labeled), validation=tuple(validation), test=()),
-        out_of_fold(here) if failures is None else failures,
-        use_case=UseCase(name="intent", type="classification", system_prompt="Name the intent.", labels=here.labels),
+        failures_out_of_fold(here.labeled, use_case) if failures is None else failures,
+        use_case=use_case,
         size=ADDED,
         seed=here.seed,
     )

@@ -1,29 +1,19 @@
-"""Texts that say the same in nearly the same letters: character 5-grams, Jaccard similarity of at least 0.7."""
+"""A few texts that are nearly the same as some of many."""
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-ALIKE = 0.7
-WIDTH = 5
+from delivery.dataset.shingles import THRESHOLD, folded, shingles, similarity
+
 _AT_ONCE = 1_000
 
 
-def shingles(text: str) -> frozenset[str]:
-    """The character 5-grams of a text after NFKC, case and white-space folding; a shorter text is its own one."""
-    folded = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-    return frozenset(folded[start : start + WIDTH] for start in range(max(1, len(folded) - WIDTH + 1)))
-
-
 def nearly_alike(one: frozenset[str], other: frozenset[str]) -> bool:
-    """Whether two sets of shingles overlap by at least 0.7 of their union."""
+    """Whether two sets of shingles are near enough."""
     smaller, larger = sorted((len(one), len(other)))
-    if smaller < ALIKE * larger:
-        return False
-    shared = len(one & other)
-    return shared >= ALIKE * (smaller + larger - shared)
+    return smaller >= THRESHOLD * larger and similarity(one, other) >= THRESHOLD
 
 
 def copies_among(texts: Sequence[str], known: Iterable[str]) -> set[int]:
@@ -34,7 +24,7 @@ def copies_among(texts: Sequence[str], known: Iterable[str]) -> set[int]:
     import numpy as np
     from scipy.sparse import csr_matrix
 
-    sets = [shingles(text) for text in texts]
+    sets = [shingles(folded(text)) for text in texts]
     columns: dict[str, int] = {}
     for mine in sets:
         for shingle in mine:
@@ -47,10 +37,10 @@ def copies_among(texts: Sequence[str], known: Iterable[str]) -> set[int]:
 
     few, sizes = matrix(sets).T, np.array([len(one) for one in sets])
     found: set[int] = set()
-    for batch in _batches(map(shingles, known)):
+    for batch in _batches(shingles(folded(text)) for text in known):
         shared = (matrix(batch) @ few).tocoo()
         theirs = np.array([len(one) for one in batch])
-        enough = shared.data >= ALIKE * (theirs[shared.row] + sizes[shared.col] - shared.data)
+        enough = shared.data >= THRESHOLD * (theirs[shared.row] + sizes[shared.col] - shared.data)
         found.update(shared.col[enough].tolist())
     return found
 

@@ -6,7 +6,7 @@ a line, or a CSV with a column ``text`` or ``prompt``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,10 +14,10 @@ import orjson
 
 from delivery.artifacts import Example, Message
 from delivery.dataset.reading.fields import visible_text
-from delivery.dataset.reading.problems import BadRow, BrokenFile, Problems, quoted
-from delivery.dataset.reading.rows import Container, open_rows
-from delivery.dataset.reading.sources import read_lines
+from delivery.dataset.reading.problems import BadRow, Problems, quoted
+from delivery.dataset.reading.rows import Container
 from delivery.dataset.reading.stores import shown
+from delivery.dataset.reading.taking import take_rows
 from delivery.dataset.reading.turns import ROLES
 from delivery.errors import ClientDataError
 
@@ -86,25 +86,13 @@ def _named(row: Unlabeled, name: str) -> Unlabeled:
     return Unlabeled(name, row.messages, row.metadata, row.source, row.line)
 
 
-def _read_file(path: str, problems: Problems) -> Iterator[Unlabeled]:
-    source, empty = shown(path), True
-    try:
-        container, rows = open_rows(read_lines(path))
-        for line, content in rows:
-            empty = False
-            try:
-                if isinstance(content, BadRow):
-                    raise content
-                yield _row(content, container, source, line)
-            except BrokenFile:
-                raise
-            except BadRow as bad:
-                problems.add(source, line, bad)
-    except BrokenFile as broken:
-        problems.add(source, broken.line, broken)
-    else:
-        if empty:
-            raise ClientDataError(f"{source}: holds no rows; give rows to label")
+def _read_file(path: str, problems: Problems) -> list[Unlabeled]:
+    found: list[Unlabeled] = []
+    source = shown(path)
+    take_rows(
+        path, lambda row, container, line: found.append(_row(row, container, source, line)), problems, wanted="rows to label"
+    )
+    return found
 
 
 def _row(row: Mapping[str, Any], container: Container, source: str, line: int) -> Unlabeled:

@@ -24,7 +24,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import normalize
 
-from delivery.dataset.labeling.copies import nearly_alike, shingles
+from delivery.dataset.labeling.copies import nearly_alike
+from delivery.dataset.shingles import folded, shingles
 
 CONSIDERED = 20_000
 """Pool texts that are ranked in full; of a larger pool, a quicker look at words alone chooses them."""
@@ -297,7 +298,7 @@ def _cover(look: _Look, texts: Sequence[str], *, candidates: Sequence[int]) -> I
             computed_at[place] = len(picked)
             heapq.heappush(heap, (-gain(place), place))
             continue
-        mine = shingles(texts[candidates[place]])
+        mine = shingles(folded(texts[candidates[place]]))
         if not any(nearly_alike(mine, other) for other in picked):
             picked.append(mine)
             covered = np.maximum(covered, alike[place])

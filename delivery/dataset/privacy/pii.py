@@ -6,11 +6,11 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import PurePath
 from typing import Literal, NamedTuple
 
 from delivery.artifacts import Check, Example, Intake, LabeledDataset, Status
 from delivery.client_config import UseCase
+from delivery.dataset.places import SHOWN, line_of
 from delivery.dataset.privacy.identifiers import NO_PATTERNS
 from delivery.dataset.privacy.redaction import Redacted, Redactor
 from delivery.dataset.privacy.spans import Found
@@ -19,9 +19,6 @@ from delivery.dataset.reading.problems import BadRow
 from delivery.errors import ConfigError
 
 Mode = Literal["redact", "block", "allow"]
-
-SHOWN = 5
-"""How many rows a check names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,8 +202,7 @@ class _Guard:
 
 def place(example: Example) -> str:
     """Where a row stands, without its id: that may be an identifier itself."""
-    file = PurePath(example.source).name
-    return f"{file}:{example.line}" if file else "a row"
+    return line_of(example) or "a row"
 
 
 def masked(found: Found) -> str:

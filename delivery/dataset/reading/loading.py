@@ -11,10 +11,10 @@ from delivery.client_config import UseCase
 from delivery.dataset.reading.answers import answer_check
 from delivery.dataset.reading.fields import row_id, row_metadata, row_split, weight_of
 from delivery.dataset.reading.formats import Reader, reader_of_first, refuse_other
-from delivery.dataset.reading.problems import BadRow, BrokenFile, Problems, RowProblems, quoted
-from delivery.dataset.reading.rows import Container, open_rows
-from delivery.dataset.reading.sources import read_lines
+from delivery.dataset.reading.problems import BadRow, Problems, RowProblems, quoted
+from delivery.dataset.reading.rows import Container
 from delivery.dataset.reading.stores import shown
+from delivery.dataset.reading.taking import take_rows
 from delivery.errors import ClientDataError
 
 COMMON_KEYS = frozenset({"id", "split", "weight", "metadata", "delivery_key"})
@@ -73,27 +73,15 @@ def read(paths: Sequence[str], *, use_case: UseCase | None = None) -> Reading:
 def _read_file(path: str, rows: _Rows, problems: Problems) -> None:
     source = shown(path)
     reader: Reader | None = None
-    empty = True
-    try:
-        container, found = open_rows(read_lines(path))
-        for line, content in found:
-            empty = False
-            try:
-                if isinstance(content, BadRow):
-                    raise content
-                if reader is None:
-                    reader = reader_of_first(content, container, line)
-                    rows.begin(reader, container, source)
-                rows.add(content, line)
-            except BrokenFile:
-                raise
-            except BadRow as bad:
-                problems.add(source, line, bad)
-    except BrokenFile as broken:
-        problems.add(source, broken.line, broken)
-    else:
-        if empty:
-            raise ClientDataError(f"{source}: holds no rows; give labeled rows")
+
+    def take(row: dict[str, Any], container: Container, line: int) -> None:
+        nonlocal reader
+        if reader is None:
+            reader = reader_of_first(row, container, line)
+            rows.begin(reader, container, source)
+        rows.add(row, line)
+
+    take_rows(path, take, problems, wanted="labeled rows")
 
 
 class _Rows:

@@ -220,7 +220,7 @@ def profile() -> DataProfile:
     sides = ("train", "validation", "test")
     shares = {"hawkish": (650, 80, 190), "dovish": (520, 70, 150), "neutral": (583, 67, 156)}
     return DataProfile(
-        labels=tuple(LabelCount("", label, dict(zip(sides, rows, strict=True))) for label, rows in shares.items()),
+        labels=tuple(LabelCount("label", label, dict(zip(sides, rows, strict=True))) for label, rows in shares.items()),
         lengths=(LengthBin(50, 100, 320), LengthBin(100, 200, 1410), LengthBin(200, 400, 752)),
         copies={"unique": 2389, "near": 51, "exact": 42, "left_out": 16},
         identifiers={"email": 12, "iban": 3, "policy_number": 41},

@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 from delivery.dataset import load, read, source_sha256
-from delivery.dataset.reading import loading
+from delivery.dataset.reading import taking
 from delivery.dataset.reading.problems import BrokenFile
 from delivery.dataset.reading.sources import read_lines
 from delivery.dataset.reading.stores import shown
@@ -173,7 +173,7 @@ def test_a_file_that_changes_while_it_is_read_is_no_data(
         change(path)  # type: ignore[operator]
         yield from lines
 
-    monkeypatch.setattr(loading, "read_lines", lines_of_a_changing_file)
+    monkeypatch.setattr(taking, "read_lines", lines_of_a_changing_file)
     (problem,) = read([str(path)]).problems
     assert "the file was changed while it was read; wait until it is written" in problem
     assert problem.removeprefix(f"{path}:").partition(":")[0].isdigit()
