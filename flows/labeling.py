@@ -88,7 +88,8 @@ def queue(client: str, out: Path, *, size: int) -> Queued:
 def add(client: str, source: str) -> Added:
     """Take labels back, or further labeled rows, as the next round of the client's data.
 
-    Nothing is added when one row is wrong; the same file twice is one round.
+    Rows of a queue are to be trained on: chosen because the model is unsure of them, they would make the test harder than
+    the work is. Nothing is added when one row is wrong; the same file twice is one round.
 
     Raises:
         ClientDataError: a row or label is wrong, or nothing is labeled yet; names file and line.
@@ -100,7 +101,7 @@ def add(client: str, source: str) -> Added:
     if holds_labels(source):
         labels = read_labels([source], config.use_case)
         agreed = agree(labels, read_unlabeled(config.pool_paths()), use_case=config.use_case)
-        examples = agreed.examples
+        examples = tuple(replace(example, split="train") for example in agreed.examples)
     else:
         examples = dataset.load([source], use_case=config.use_case).examples
     if not examples:

@@ -100,7 +100,7 @@ def _sentence(suite: SuiteResult, candidate: SystemResult, other: SystemResult, 
     return (
         f"Candidate {_percent(ours)} against {_percent(theirs)} of {who} in {metric.replace('_', ' ')} on {suite.suite}: "
         f"{_points(comparison.difference)} points (95 % interval {_points(comparison.low)} to {_points(comparison.high)}, "
-        f"n={comparison.n}, {_TEST[comparison.test]}, p={_p_value(comparison.p_value)}), margin "
+        f"n={comparison.n}, {_TEST[comparison.test]}, p {_p_value(comparison.p_value)}), margin "
         f"{100 * comparison.margin:.1f} points: {comparison.verdict}."
     )
 
@@ -114,4 +114,4 @@ def _points(value: float) -> str:
 
 
 def _p_value(value: float) -> str:
-    return f"{value:.2g}" if value >= 0.0001 else "<0.0001"
+    return f"= {value:.2g}" if value >= 0.0001 else "< 0.0001"

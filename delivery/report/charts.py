@@ -18,6 +18,8 @@ COLOURS = {"candidate": "var(--candidate)", "baseline": "var(--baseline)", "othe
 INK, QUIET, LINE, PAPER = "var(--ink)", "var(--quiet)", "var(--line)", "var(--paper)"
 DASHES = [[1, 0], [6, 3], [2, 3], [8, 3, 2, 3]]
 NAMESPACE = re.compile(r' xmlns(?::xlink)?="[^"]*"')
+MONEY = "datum.value < 1 ? format(datum.value, '$~g') : format(datum.value, '$~s')"
+"""A tick in dollars: below one the suffix would be m, which reads as million."""
 
 
 class Drawing(NamedTuple):
@@ -114,7 +116,7 @@ def _line(chart: LineChart, width: int) -> alt.LayerChart:
     rows = [{"name": line.label, "x": x, "y": y, "marked": line.marked} for line in chart.lines for x, y in line.points]
     kind = "log" if chart.logarithmic else "linear"
     x_axis = alt.Axis(tickCount=max(3, width // 110), grid=False, format="~s")
-    y_axis = alt.Axis(tickCount=5, format="$~s" if chart.money else "~g")
+    y_axis = alt.Axis(tickCount=5, labelExpr=MONEY if chart.money else "format(datum.value, '~g')")
     x = alt.X("x:Q", title=chart.x_title, scale=alt.Scale(type=kind, nice=False, zero=False), axis=x_axis)
     y = alt.Y("y:Q", title=chart.y_title, scale=alt.Scale(type=kind, zero=not chart.logarithmic), axis=y_axis)
     names = [line.label for line in chart.lines]

@@ -77,6 +77,7 @@ def test_from_the_pool_to_the_next_round(workspace: Workspace, tmp_path: Path) -
     line = Line(workspace, config)
     rows = {e.id: e for e in line.rows(steps.load_data.on(line)).dataset.examples}
     assert (rows[ids[0]].answer, rows[ids[0]].metadata["round"]) == ("billing", "1")
+    assert {ids[0], ids[2]} <= {e.id for e in line.rows(steps.load_data.on(line)).splits.train}
     assert rows[ids[0]].messages[0].content == config.use_case.system_prompt
     assert "[EMAIL_" in rows[ids[0]].asked
     assert labeling.add("acme", str(tmp_path / "back.csv")).path == added.path
