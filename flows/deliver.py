@@ -1,15 +1,15 @@
 """One delivery, from the client's rows to the report: read it downward.
 
-Every line is a stage; its body is the task of the same name in ``flows/steps.py``, ``flows/evidence.py`` or
-``flows/labeling.py``, which calls the stage's package in ``delivery/``. Only references to stored results pass from line to
-line.
+Every line is a stage; its body is the task of the same name in ``flows/steps.py``, ``flows/evidence.py``,
+``flows/baseline.py`` or ``flows/labeling.py``, which calls the stage's package in ``delivery/``. Only references to stored
+results pass from line to line.
 """
 
 from __future__ import annotations
 
 from prefect import flow
 
-from flows import evidence, labeling, steps
+from flows import baseline, evidence, labeling, steps
 
 
 @flow(name="deliver", persist_result=False, validate_parameters=False)
@@ -18,14 +18,14 @@ def deliver(delivery_id: str) -> str:
     base = steps.fetch_base_model(delivery_id)
     data = steps.load_data(delivery_id)
     checked = steps.check_data(delivery_id, data, base)
-    evidence.check_baseline(delivery_id, data)
+    baseline.check_baseline(delivery_id, data)
     plan = steps.plan_training(delivery_id, data, base)
     adapter = steps.train(delivery_id, data, base, plan)
     artifacts = steps.quantize(delivery_id, base, adapter)
     systems = [
         evidence.evaluate_candidate(delivery_id, data, plan, artifacts),
         evidence.evaluate_adapter(delivery_id, data, base, plan, adapter),
-        evidence.evaluate_baseline(delivery_id, data, base, plan),
+        baseline.evaluate_baseline(delivery_id, data, base, plan),
         evidence.evaluate_base(delivery_id, data, base, plan),
         evidence.evaluate_encoder(delivery_id, data),
         *evidence.evaluate_champion(delivery_id, data, plan, artifacts),

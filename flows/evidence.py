@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from delivery import evaluation, quantization, serving
+from delivery import evaluation, serving
 from delivery.artifacts import (
     Adapter,
     Answer,
     Artifact,
-    BaselinePack,
     BaseModel,
     OnProgress,
     Sample,
@@ -24,10 +23,8 @@ from delivery.artifacts import (
     SuiteResult,
     SystemResult,
     TrainingPlan,
-    sha256_json,
 )
-from delivery.client_config import ClientConfig, ParseRule
-from delivery.errors import IntegrityError
+from delivery.client_config import ParseRule
 from delivery.evaluation import Endpoint, Request, System
 from flows.line import Line
 from flows.results import Artifacts
@@ -36,8 +33,6 @@ from flows.versions import champion_of
 
 SLOTS = 8
 """Requests that a server answers at once during evaluation."""
-SHOTS = 4
-"""Worked examples in the prompt of the stand-in."""
 
 
 @dataclass(frozen=True)
@@ -100,14 +95,6 @@ def score(
 
 
 @Step
-def check_baseline(line: Line, data: str) -> None:
-    """Refuse a pack that was changed or belongs to another holdout, before anything has cost time."""
-    pack = chosen_pack(line)
-    if pack is not None:
-        evaluation.verify_pack(pack, suite_of(line, data))
-
-
-@Step
 def evaluate_candidate(line: Line, data: str, plan: str, artifacts: str) -> str:
     """The shipped artifact, asked through the server that would serve it."""
     shipped, length = line.read(Artifacts, artifacts).shipped, line.read(TrainingPlan, plan)
@@ -155,75 +142,6 @@ def evaluate_champion(line: Line, data: str, plan: str, artifacts: str) -> list[
     length = line.read(TrainingPlan, plan)
     system = System("champion", line.config.base_model, artifact=champion.format)
     return [put_through(line, Contender(system, champion.sha256, served(champion, length)), suite_of(line, data), length)]
-
-
-@Step
-def evaluate_baseline(line: Line, data: str, base: str, plan: str) -> str:
-    """The model to beat: its recorded answers, its published score, or a local stand-in that is labelled as one."""
-    suite = suite_of(line, data)
-    pack = chosen_pack(line)
-    if pack is None:
-        return _stand_in(line, data, base, plan)
-    evaluation.verify_pack(pack, suite)
-
-    def work(_: Path, __: OnProgress) -> SystemResult:
-        if pack.source == "published":
-            return replace(evaluation.published_result(pack, suite), pack_sha256=pack.sha256)
-        note = f"answers recorded on {pack.recorded_on}"
-        system = System("baseline", pack.model, source="recorded", prompting=pack.prompting, note=note)
-        result = score(line, suite, evaluation.pack_answers(pack, suite), system=system, parse=pack.parse)
-        return replace(result, pack_sha256=pack.sha256)
-
-    return line.stage("evaluate_baseline", {"suite": suite.sha256, "pack": pack.sha256}, work)
-
-
-def chosen_pack(line: Line) -> BaselinePack | None:
-    """The client's newest pack of its baseline model, from the first of its sources that has one."""
-    order = [source for source in line.config.baseline.sources if source != "live"]
-    packs = [pack for pack in packs_of(line.config) if pack.model == line.config.baseline.model and pack.source in order]
-    packs.sort(key=lambda pack: pack.recorded_on, reverse=True)
-    return min(packs, key=lambda pack: order.index(pack.source), default=None)
-
-
-def packs_of(config: ClientConfig) -> list[BaselinePack]:
-    """A client's packs.
-
-    Raises:
-        IntegrityError: one of them is not what it was when it was frozen.
-    """
-    packs = []
-    for found in evaluation.list_packs(config.folder):
-        if isinstance(found, evaluation.PackProblem):
-            raise IntegrityError(found.problem)
-        packs.append(found)
-    return packs
-
-
-def _stand_in(line: Line, data: str, base: str, plan: str) -> str:
-    """The untuned base model with worked examples in its prompt, behind a local server."""
-    model, length, suite = line.read(BaseModel, base), line.read(TrainingPlan, plan), suite_of(line, data)
-
-    def work(folder: Path, on_progress: OnProgress) -> Artifacts:
-        made = quantization.quantize(("gguf-q8_0",), base=model, adapter=None, out=folder, on_progress=on_progress)
-        return Artifacts(made, made[0])
-
-    untuned = line.read(Artifacts, line.stage("quantize_stand_in", {"base": model.sha256}, work)).shipped
-    shots = evaluation.choose_shots(line.rows(data).splits.train, SHOTS, suite=suite)
-    system = System(
-        "baseline",
-        f"{model.name} (untuned)",
-        artifact=untuned.format,
-        source="stand-in",
-        prompting="few_shot",
-        note=f"a local stand-in, not {line.config.baseline.model}: no recorded answers, published score or key was there",
-    )
-    contender = Contender(
-        system,
-        f"{untuned.sha256}-{sha256_json([shot.id for shot in shots])[:12]}",
-        served(untuned, length, shots=len(shots)),
-        lambda sample: evaluation.few_shot(sample, shots),
-    )
-    return put_through(line, contender, suite, length)
 
 
 @Step

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from delivery.artifacts import DataReport, SuiteResult
-from delivery.evaluation.power import Power, power_check, power_of
+from delivery.evaluation.statistics.power import Power, power_check, power_of
 from flows.line import Line, store_of
 
 

@@ -23,7 +23,7 @@ from delivery.artifacts import (
 from delivery.client_config import ClientConfig, SplitRule, list_clients, load_client
 from delivery.errors import ClientDataError, ConfigError
 from delivery.settings import Workspace, find_workspace
-from flows import evidence, steps
+from flows import baseline, evidence, steps
 from flows.environment import prepare
 from flows.line import Line
 from flows.power import discordance_seen, power, with_power
@@ -106,7 +106,7 @@ def preview(workspace: Workspace, config: ClientConfig) -> dict[str, Any]:
     data = steps.load_data.on(line)
     report = line.read(DataReport, steps.check_data.on(line, data, base))
     steps.refuse_unusable(report, config.client)
-    evidence.check_baseline.on(line, data)
+    baseline.check_baseline.on(line, data)
     plan = line.read(TrainingPlan, steps.plan_training.on(line, data, base))
     hourly = costs.load_price_book().hourly_usd(config.cost.hardware)
     usd = (hourly * Decimal(plan.predicted_seconds) / 3600).quantize(Decimal("0.0001"))
@@ -144,7 +144,7 @@ def verify_baselines(workspace: Workspace, client: str) -> list[dict[str, Any]]:
     """Check each pack's hash and inputs; count the samples of the holdout that it answers and lacks."""
     config, suite = _holdout(workspace, client)
     found = []
-    for pack in evidence.packs_of(config):
+    for pack in baseline.packs_of(config):
         coverage = evaluation.verify_pack(pack, suite)
         found.append({"name": pack.name, "model": pack.model, "recorded": coverage.recorded, "missing": coverage.missing})
     return found

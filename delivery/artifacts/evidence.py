@@ -9,18 +9,29 @@ from delivery.artifacts.data import Message
 from delivery.client_config import ParseRule, Verdict
 
 SystemName = Literal["candidate", "adapter", "champion", "base", "baseline", "encoder"]
+SuiteKind = Literal["use_case", "general", "role_play", "preference"]
+Scorer = Literal["classification", "extraction", "choice", "qa", "instructions", "preference", "generation", "role_play"]
+"""``choice``: one of a sample's own options. ``instructions``: rules that a program checks. The last two are judged."""
 Source = Literal["local", "live", "recorded", "published", "stand-in"]
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A row of a suite: what is asked, what is expected, and by what it may be sliced."""
+    """A row of a suite: what is asked, what is expected, and by what it may be sliced.
+
+    Samples of one ``cluster`` (turns of a dialogue, questions about one document) are not independent and are drawn
+    together; a sample without one is its own. ``scorer`` is set where it is another than the suite's. ``reference`` holds
+    what the scorer needs beside ``expected``: options, rules with their arguments, a persona, another answer.
+    """
 
     id: str
     messages: tuple[Message, ...]
     expected: str
     input_sha256: str
     slices: dict[str, str] = field(default_factory=dict)
+    cluster: str = ""
+    scorer: Scorer | None = None
+    reference: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +39,8 @@ class Suite:
     """A frozen set of samples and how they are scored. ``sha256`` names samples, labels, schema and rule."""
 
     name: str
-    kind: Literal["use_case", "general", "role_play", "preference"]
-    scorer: Literal["classification", "extraction"]
+    kind: SuiteKind
+    scorer: Scorer
     parse: ParseRule
     samples: tuple[Sample, ...]
     labels: tuple[str, ...]
@@ -38,8 +49,11 @@ class Suite:
 
     @property
     def primary_metric(self) -> str:
-        """The metric that decides: accuracy of a classification, field-level micro-F1 of an extraction."""
-        return "accuracy" if self.scorer == "classification" else "field_micro_f1"
+        """The metric that decides: field-level micro-F1 of an extraction, win rate or score where a judge decides."""
+        return _PRIMARY.get(self.scorer, "accuracy")
+
+
+_PRIMARY: dict[Scorer, str] = {"extraction": "field_micro_f1", "generation": "win_rate", "role_play": "judged_score"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +72,9 @@ class Answer:
 class Scored:
     """One sample's outcome. An errored sample is neither right nor wrong: ``correct`` is None.
 
-    ``tp``, ``fp``, ``fn`` count fields of an extraction; for a classification tp is 1 for a right label.
+    ``tp``, ``fp``, ``fn`` count fields of an extraction, or instructions that were followed (tp) and not (fn); for a
+    classification tp is 1 for a right label. ``score`` (0 to 1) is what a judge or a loose rule gives where right and
+    wrong are not all; ``cluster`` is the sample's.
     """
 
     sample_id: str
@@ -71,6 +87,10 @@ class Scored:
     fp: int = 0
     fn: int = 0
     error: str | None = None
+    score: float | None = None
+    refused: bool = False
+    """It declined to answer: not right, and told apart from wrong."""
+    cluster: str = ""
 
 
 @dataclass(frozen=True, slots=True)

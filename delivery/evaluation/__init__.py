@@ -1,8 +1,8 @@
 """What systems answer on the client's holdout, how it is scored, and whether a difference is real.
 
-In order: ``suite`` (holdout rows to samples), ``prompting`` (samples to requests), ``endpoint`` (requests to answers;
-engines ``hf``, ``openai``, ``encoder``) or ``baseline`` (recorded answers), ``scorers`` (answers to right, wrong or
-errored), ``metrics``, ``comparison``, ``gates`` (promote or not).
+In order: ``suites`` (holdout rows, and the files of ``evals/``, to samples), ``baselines`` (prompts and recorded answers),
+``endpoints`` (requests to answers; engines ``hf`` and ``openai``), ``encoder``, ``scoring`` (answers to right, wrong or
+errored, and to metrics), ``statistics`` (whether a difference is real), ``gates`` (promote or not).
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from pathlib import Path
 
 from delivery.artifacts import Answer, Artifact, BaseModel, Example, Scored, Suite, SuiteResult, SystemResult
 from delivery.client_config import Gates
-from delivery.evaluation.baseline import (
+from delivery.evaluation.baselines.importing import PackSpec, import_pack
+from delivery.evaluation.baselines.packs import (
     Coverage,
     PackProblem,
     list_packs,
@@ -21,13 +22,12 @@ from delivery.evaluation.baseline import (
     published_result,
     verify_pack,
 )
-from delivery.evaluation.endpoint import Endpoint, FakeEndpoint, Request, collect
+from delivery.evaluation.baselines.prompting import choose_shots, few_shot, zero_shot
+from delivery.evaluation.endpoints.endpoint import Endpoint, FakeEndpoint, Request, collect
 from delivery.evaluation.gates import decide
-from delivery.evaluation.importing import PackSpec, import_pack
-from delivery.evaluation.power import Power, power_check, power_of
-from delivery.evaluation.prompting import choose_shots, few_shot, zero_shot
-from delivery.evaluation.scorers import parse, score
-from delivery.evaluation.suite import use_case_suite
+from delivery.evaluation.scoring.scorers import parse, score
+from delivery.evaluation.statistics.power import Power, power_check, power_of
+from delivery.evaluation.suites.use_case import use_case_suite
 from delivery.evaluation.system import System, raise_if_incomplete
 
 __all__ = [
@@ -68,14 +68,14 @@ def summarise(
     suite: Suite, scored: Sequence[Scored], *, system: System, answers: Sequence[Answer] = (), seed: int = 7
 ) -> SystemResult:
     """One system's metrics on a suite, each with its 95 % interval. See ``metrics.summarise``."""
-    from delivery.evaluation import metrics
+    from delivery.evaluation.scoring import metrics
 
     return metrics.summarise(suite, scored, system=system, answers=answers, seed=seed)
 
 
 def compare(suite: Suite, systems: Sequence[SystemResult], *, gates: Gates, seed: int = 7) -> SuiteResult:
     """The candidate against every other system, with slices. See ``comparison.compare``."""
-    from delivery.evaluation import comparison
+    from delivery.evaluation.statistics import comparison
 
     return comparison.compare(suite, systems, gates=gates, seed=seed)
 
@@ -89,7 +89,7 @@ def encoder_answers(train: Sequence[Example], suite: Suite) -> tuple[Answer, ...
 
 def local_endpoint(base: BaseModel, *, adapter: Artifact | None = None) -> Endpoint:
     """The untouched base, or an adapter on it, answering in this process. See ``hf.HFEndpoint``."""
-    from delivery.evaluation.hf import HFEndpoint
+    from delivery.evaluation.endpoints.hf import HFEndpoint
 
     name = f"{base.name}@{base.sha256}" + (f"+{adapter.sha256}" if adapter is not None else "")
     return HFEndpoint(Path(base.path), name=name, adapter=Path(adapter.path) if adapter is not None else None)
@@ -100,6 +100,6 @@ def http_endpoint(base_url: str, *, model: str, name: str = "", api_key: str = "
 
     ``name`` says exactly what answers where ``model`` does not, such as the served artifact's hash.
     """
-    from delivery.evaluation.openai import OpenAIEndpoint
+    from delivery.evaluation.endpoints.openai import OpenAIEndpoint
 
     return OpenAIEndpoint(base_url, model=model, name=name, api_key=api_key, concurrency=concurrency)

@@ -15,9 +15,9 @@ from delivery.artifacts.evidence import SuiteResult
 from delivery.client_config import Gates
 from delivery.errors import EvalIncompleteError
 from delivery.evaluation import compare
-from delivery.evaluation.bootstrap import paired_bootstrap
-from delivery.evaluation.comparison import Discordant, mcnemar_exact, unpaired_difference, verdict
-from delivery.evaluation.metrics import macro_f1, micro_f1, ratio, wilson
+from delivery.evaluation.scoring.metrics import macro_f1, micro_f1, ratio, wilson
+from delivery.evaluation.statistics.bootstrap import paired_bootstrap
+from delivery.evaluation.statistics.comparison import Discordant, mcnemar_exact, unpaired_difference, verdict
 from tests.delivery.evaluation.cases import classification, extraction, result
 
 SAMPLE = np.array([1, 1]), np.array([0, 1])

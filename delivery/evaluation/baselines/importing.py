@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from delivery.artifacts import BaselinePack, Suite, sha256_file
 from delivery.client_config import ParseRule, describe
 from delivery.errors import ClientDataError, ConfigError
-from delivery.evaluation.baseline import OUTPUTS, PACK, OutputLine, PackFile, Usage, load_pack
+from delivery.evaluation.baselines.packs import OUTPUTS, PACK, OutputLine, PackFile, Usage, load_pack
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from delivery.artifacts import Answer
-from delivery.evaluation.endpoint import OnAnswer, Request
+from delivery.evaluation.endpoints.endpoint import OnAnswer, Request
 from delivery.weights import hf as weights
 
 BATCH = 32

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
 
 from delivery.artifacts import Answer, BaseModel, Message, describe_folder
-from delivery.evaluation import Request, hf, local_endpoint
-from delivery.evaluation.hf import HFEndpoint
+from delivery.evaluation import Request, local_endpoint
+from delivery.evaluation.endpoints import hf
+from delivery.evaluation.endpoints.hf import HFEndpoint
 from delivery.weights import hf as weights
 from tests.delivery.weights.tiny import make_tiny_model
 

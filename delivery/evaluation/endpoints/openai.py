@@ -12,7 +12,7 @@ from openai.types.chat import ChatCompletion
 
 from delivery.artifacts import Answer
 from delivery.errors import ConfigError, RetryableError
-from delivery.evaluation.endpoint import OnAnswer, Request
+from delivery.evaluation.endpoints.endpoint import OnAnswer, Request
 
 CONCURRENCY = 8
 RETRIES = 5

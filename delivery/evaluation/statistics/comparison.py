@@ -16,8 +16,8 @@ from scipy.stats import binomtest, norm
 from delivery.artifacts import Comparison, Estimate, Scored, SliceResult, Suite, SuiteResult, SystemName, SystemResult
 from delivery.client_config import Gates, Verdict
 from delivery.errors import EvalIncompleteError
-from delivery.evaluation.bootstrap import SEED, Difference, bootstrap, paired_bootstrap
-from delivery.evaluation.metrics import Metric, metrics_of, wilson
+from delivery.evaluation.scoring.metrics import Metric, metrics_of, wilson
+from delivery.evaluation.statistics.bootstrap import SEED, Difference, bootstrap, paired_bootstrap
 
 AGAINST: tuple[SystemName, ...] = ("baseline", "base", "champion", "encoder", "adapter")
 SMALLEST_SLICE = 5

@@ -18,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from delivery.artifacts import Answer, BaselinePack, Estimate, Suite, SystemResult, sha256_file
 from delivery.client_config import ParseRule, describe, read_yaml
 from delivery.errors import ConfigError, DeliveryError, IntegrityError
-from delivery.evaluation.scorers import NO_ANSWER
+from delivery.evaluation.scoring.scorers import NO_ANSWER
 
 PACK = "pack.yaml"
 OUTPUTS = "outputs.jsonl"
@@ -203,7 +203,7 @@ def published_result(pack: BaselinePack, suite: Suite) -> SystemResult:
     same = {suite.primary_metric} | ({"micro_f1"} if suite.scorer == "classification" else set())
     if pack.metric not in same:
         raise ConfigError(f"{path}: metric: is {pack.metric!r}, but the suite decides by {suite.primary_metric}")
-    from delivery.evaluation.metrics import wilson
+    from delivery.evaluation.scoring.metrics import wilson
 
     interval = wilson(round(pack.score * pack.n), pack.n)
     return SystemResult(

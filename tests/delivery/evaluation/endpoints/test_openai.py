@@ -16,8 +16,9 @@ from werkzeug import Response
 
 from delivery.artifacts import Answer, Message
 from delivery.errors import ConfigError, RetryableError
-from delivery.evaluation import Request, openai
-from delivery.evaluation.openai import OpenAIEndpoint
+from delivery.evaluation import Request
+from delivery.evaluation.endpoints import openai
+from delivery.evaluation.endpoints.openai import OpenAIEndpoint
 
 PATH = "/v1/chat/completions"
 ASKED = [Request(f"r-{i}", (Message("system", "s"), Message("user", f"q{i}"))) for i in range(6)]

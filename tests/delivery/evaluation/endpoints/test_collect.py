@@ -8,7 +8,7 @@ import pytest
 from delivery.artifacts import Message, Progress
 from delivery.errors import RetryableError
 from delivery.evaluation import FakeEndpoint, Request, collect
-from delivery.evaluation.endpoint import OnAnswer
+from delivery.evaluation.endpoints.endpoint import OnAnswer
 
 
 def requests(n: int) -> list[Request]:

@@ -6,8 +6,8 @@ import random
 from collections.abc import Sequence
 
 from delivery.artifacts import Example, Message, Sample, Suite
-from delivery.evaluation.endpoint import Request
-from delivery.evaluation.scorers import first_json_object
+from delivery.evaluation.endpoints.endpoint import Request
+from delivery.evaluation.scoring.scorers import first_json_object
 
 SHOT_CHARACTERS = 6_000
 """Room for all shots together; about 1,500 tokens of English."""

@@ -16,7 +16,7 @@ from scipy.stats import binomtest
 
 from delivery.artifacts import Answer, Estimate, Scored, Suite, SystemResult
 from delivery.errors import EvalIncompleteError
-from delivery.evaluation.bootstrap import SEED, Statistic, bootstrap
+from delivery.evaluation.statistics.bootstrap import SEED, Statistic, bootstrap
 from delivery.evaluation.system import System
 
 Counts = NDArray[np.float32]

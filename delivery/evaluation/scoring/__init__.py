@@ -1,0 +1,1 @@
+"""From answers to right, wrong or errored, and from those to metrics."""
