@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from delivery import evaluation, serving
@@ -64,6 +65,10 @@ def served(artifact: Artifact, plan: TrainingPlan, *, shots: int = 0) -> Callabl
     return reach
 
 
+def _here(model: BaseModel, adapter: Artifact | None, _: Path) -> AbstractContextManager[Endpoint]:
+    return nullcontext(evaluation.local_endpoint(model, adapter=adapter))
+
+
 def put_through(line: Line, contender: Contender, suite: Suite, plan: TrainingPlan) -> str:
     """Ask a contender every sample of the suite, score what it said, and keep the result as a stage."""
     system = contender.system
@@ -106,8 +111,8 @@ def evaluate_candidate(line: Line, data: str, plan: str, artifacts: str) -> str:
 def evaluate_adapter(line: Line, data: str, base: str, plan: str, adapter: str) -> str:
     """The adapter before merging and quantization, in this process: what the shipped artifact must not fall behind."""
     model, trained, length = line.read(BaseModel, base), line.read(Adapter, adapter).artifact, line.read(TrainingPlan, plan)
-    endpoint = evaluation.local_endpoint(model, adapter=trained)
-    contender = Contender(System("adapter", model.name, artifact="adapter"), trained.sha256, lambda _: nullcontext(endpoint))
+    reach = partial(_here, model, trained)
+    contender = Contender(System("adapter", model.name, artifact="adapter"), trained.sha256, reach)
     return put_through(line, contender, suite_of(line, data), length)
 
 
@@ -115,8 +120,7 @@ def evaluate_adapter(line: Line, data: str, base: str, plan: str, adapter: str) 
 def evaluate_base(line: Line, data: str, base: str, plan: str) -> str:
     """The base model as it was found: what the client would have without us."""
     model, length = line.read(BaseModel, base), line.read(TrainingPlan, plan)
-    endpoint = evaluation.local_endpoint(model)
-    contender = Contender(System("base", model.name, artifact="merged"), model.sha256, lambda _: nullcontext(endpoint))
+    contender = Contender(System("base", model.name, artifact="merged"), model.sha256, partial(_here, model, None))
     return put_through(line, contender, suite_of(line, data), length)
 
 

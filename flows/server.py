@@ -7,6 +7,7 @@ Prefect's own temporary server shares the terminal's process group, so Ctrl-C en
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import os
 import socket
@@ -24,12 +25,14 @@ from delivery.settings import Workspace
 
 READY_WITHIN_SECONDS = 120.0
 
-_FIRST_NEEDED = ("flows.deliver", "delivery.weights.hf", "delivery.training.machine")
+_ENGINES = ("delivery.weights.hf", "delivery.training.machine")
 
 
 @contextlib.contextmanager
-def prefect_api(workspace: Workspace) -> Iterator[None]:
+def prefect_api(workspace: Workspace, *, engines: bool = True) -> Iterator[None]:
     """A Prefect API for the body: the operator's ``PREFECT_API_URL``, or a server of our own on this machine.
+
+    While ours starts, what the flow imports is imported; with ``engines``, also what it takes to train.
 
     Raises:
         RetryableError: the server did not come up; the message names its log.
@@ -52,8 +55,10 @@ def prefect_api(workspace: Workspace) -> Iterator[None]:
         # The server takes seconds to start, and so do the imports of the stages that come first: they overlap.
         from prefect.settings import PREFECT_API_URL, temporary_settings
 
-        for name in _FIRST_NEEDED:
+        for name in ("flows.deliver", *(_ENGINES if engines else ())):
             importlib.import_module(name)
+        # What was imported stays: a collection need not look at its million objects after every stage.
+        gc.freeze()
 
         url = f"http://127.0.0.1:{port}/api"
         _wait_until_ready(server, url, log)

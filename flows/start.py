@@ -70,8 +70,10 @@ def start(workspace: Workspace, config: ClientConfig, *, on_start: OnStart = lam
     with alone(workspace, config.client):
         repository = store_of(workspace).add_client(config.client, config.vertical)
         repository.close_stale()
+        known = next((row for row in repository.deliveries() if row.state == "done"), None)
         row = repository.start_delivery(config_as_stored(config))
-        return _run(workspace, repository, row.id, on_start)
+        # On the configuration of a delivery that is done, there is mostly nothing to train.
+        return _run(workspace, repository, row.id, on_start, engines=known is None or known.config != row.config)
 
 
 def resume(workspace: Workspace, delivery_id: str, *, on_start: OnStart = lambda _: None) -> Outcome:
@@ -90,12 +92,14 @@ def resume(workspace: Workspace, delivery_id: str, *, on_start: OnStart = lambda
         return _run(workspace, repository, delivery_id, on_start)
 
 
-def _run(workspace: Workspace, repository: ClientRepository, delivery_id: str, on_start: OnStart) -> Outcome:
+def _run(
+    workspace: Workspace, repository: ClientRepository, delivery_id: str, on_start: OnStart, *, engines: bool = True
+) -> Outcome:
     prepare(workspace)
     handler = log_to_file(workspace, delivery_id)
     on_start(delivery_id)
     try:
-        with prefect_api(workspace):
+        with prefect_api(workspace, engines=engines):
             from flows.deliver import deliver
             from flows.steps import decision_of
 

@@ -17,6 +17,9 @@ SHARED_DATA = ROOT.parent / "shared" / "data"
 OPERATOR = ("DELIVERY_WORKSPACE", "DELIVERY_DATABASE_URL", "DELIVERY_MLFLOW_TRACKING_URI", "OPENAI_API_KEY", "PREFECT_API_URL")
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Two workers that each compute on every core wait for each other more than they compute.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.hookimpl(trylast=True)
