@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from delivery import evaluation, serving
+from delivery import dataset, evaluation, serving
 from delivery.artifacts import (
     Adapter,
     Answer,
@@ -150,11 +150,22 @@ def evaluate_champion(line: Line, data: str, plan: str, artifacts: str) -> list[
 
 @Step
 def compare(line: Line, data: str, systems: list[str]) -> str:
-    """Every system beside the candidate: paired tests, intervals, verdicts, slices."""
-    gates = line.config.evaluation.gates
+    """Every system beside the candidate: paired tests, intervals, verdicts, slices, mistakes, scores on clean samples."""
+    gates, suite = line.config.evaluation.gates, suite_of(line, data)
 
     def work(_: Path, __: OnProgress) -> SuiteResult:
         results = [line.read(SystemResult, reference) for reference in systems]
-        return evaluation.compare(suite_of(line, data), results, gates=gates)
+        return compared(line, data, suite, results)
 
     return line.stage("compare", {"systems": systems, "gates": gates.model_dump(mode="json")}, work)
+
+
+def compared(line: Line, data: str, suite: Suite, results: Sequence[SystemResult]) -> SuiteResult:
+    """All systems on one suite, with what the training rows know of its samples."""
+    texts = [dataset.input_text(sample.messages) for sample in suite.samples]
+    known = {suite.samples[place].id for place in dataset.contaminated(texts, line.rows(data).splits.train)}
+    return replace(
+        evaluation.compare(suite, results, gates=line.config.evaluation.gates),
+        analysis=evaluation.analyse(suite, results),
+        clean=evaluation.clean_scores(suite, results, known),
+    )

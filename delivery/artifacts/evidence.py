@@ -174,6 +174,75 @@ class SliceResult:
 
 
 @dataclass(frozen=True, slots=True)
+class ShownAnswer:
+    """What one system said to a sample. ``correct`` is None where it could not be scored."""
+
+    system: SystemName
+    said: str
+    correct: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class ShownSample:
+    """A sample as people read it: what was asked, what was expected, and what systems said."""
+
+    id: str
+    asked: str
+    expected: str
+    answers: tuple[ShownAnswer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """How often ``expected`` was answered with ``said``; an empty ``said`` stands for no valid answer.
+
+    ``field`` names the field of an extraction. ``baseline`` is None where no baseline answered the same samples.
+    """
+
+    expected: str
+    said: str
+    candidate: int
+    baseline: int | None
+    field: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """The candidate against the champion, sample by sample."""
+
+    fixed: int
+    broken: int
+    samples: tuple[ShownSample, ...]
+    """Broken ones first: those are what a user of the champion would notice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """The candidate's mistakes. ``confusions`` holds every pair that occurs, the most frequent mistake first.
+
+    For labels it holds right answers too (``expected == said``), so that it is the whole table.
+    """
+
+    wrong: int
+    scored: int
+    samples: tuple[ShownSample, ...]
+    confusions: tuple[Confusion, ...] = ()
+    changes: Changes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CleanScores:
+    """The primary metric on samples that the training rows do not hold, to the letter, nearly or by a passage.
+
+    ``contaminated`` counts the others.
+    """
+
+    contaminated: int
+    n: int
+    values: dict[SystemName, Estimate] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class SuiteResult:
     """All systems on one suite, and the comparisons that decide."""
 
@@ -184,6 +253,8 @@ class SuiteResult:
     systems: tuple[SystemResult, ...]
     comparisons: tuple[Comparison, ...]
     slices: tuple[SliceResult, ...] = ()
+    analysis: Analysis | None = None
+    clean: CleanScores | None = None
 
     def system(self, name: SystemName) -> SystemResult | None:
         """The result of one system, or None when it did not take part."""

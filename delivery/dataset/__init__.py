@@ -10,7 +10,8 @@ from pathlib import Path
 
 from delivery.artifacts import Example, Suspect
 from delivery.dataset.checks import SCALING, Context, Lengths, check
-from delivery.dataset.labeling.pool import read_unlabeled
+from delivery.dataset.labeling.pool import input_text, read_unlabeled
+from delivery.dataset.leakage import contaminated
 from delivery.dataset.privacy.pii import Guarded
 from delivery.dataset.privacy.pii import apply as guard
 from delivery.dataset.privacy.redaction import Redactor, restore
@@ -35,8 +36,10 @@ __all__ = [
     "Vault",
     "check",
     "client_key",
+    "contaminated",
     "from_chat_row",
     "guard",
+    "input_text",
     "load",
     "read",
     "read_unlabeled",

@@ -113,26 +113,26 @@ def shared_passages(alike: Alike) -> Check:
     )
 
 
-def suite_leakage(suites: Mapping[str, Sequence[str]], train: Iterable[Example]) -> Check:
-    """Samples of the general suites whose text a training row holds, equally, nearly or by a passage."""
+def contaminated(texts: Sequence[str], train: Iterable[Example]) -> tuple[int, ...]:
+    """Which of the texts (by index) a training row holds: equally, nearly, or by a passage of 13 words."""
     from delivery.dataset.near import near_pairs
     from delivery.dataset.overlap import sharing_a_passage
     from delivery.dataset.shingles import folded
 
+    trained = list(dict.fromkeys(folded(row.asked) for row in train))
+    asked = [folded(text) for text in texts]
+    unique = list(dict.fromkeys([*trained, *asked]))
+    known = set(trained) | {unique[other] for one, other in near_pairs(unique).tolist() if one < len(trained) <= other}
+    found = {place for place, text in enumerate(asked) if text in known}
+    return tuple(sorted(found | set(sharing_a_passage(asked, trained))))
+
+
+def suite_leakage(suites: Mapping[str, Sequence[str]], train: Iterable[Example]) -> Check:
+    """Samples of the general suites whose text a training row holds, equally, nearly or by a passage."""
     if not suites:
         return Check("leakage_suites", "ok", 0, "not measured: no suite with samples of its own is ordered")
-    trained = list(dict.fromkeys(folded(row.asked) for row in train))
-    counts = {}
-    for suite, samples in suites.items():
-        texts = [folded(text) for text in samples]
-        unique = list(dict.fromkeys([*trained, *texts]))
-        place = {text: n for n, text in enumerate(unique)}
-        touched = set(trained)
-        for one, other in near_pairs(unique).tolist():
-            if one < len(trained) <= other:
-                touched.add(unique[other])
-        found = {n for n, text in enumerate(texts) if place[text] < len(trained) or text in touched}
-        counts[suite] = len(found | set(sharing_a_passage(texts, trained)))
+    rows = tuple(train)
+    counts = {suite: len(contaminated(samples, rows)) for suite, samples in suites.items()}
     total = sum(counts.values())
     said = ", ".join(f"{count} of {len(suites[suite])} in {suite}" for suite, count in counts.items())
     if not total:

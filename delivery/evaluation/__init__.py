@@ -7,10 +7,21 @@ errored, and to metrics), ``statistics`` (whether a difference is real), ``gates
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from delivery.artifacts import Answer, Artifact, BaseModel, Example, Scored, Suite, SuiteResult, SystemResult
+from delivery.artifacts import (
+    Analysis,
+    Answer,
+    Artifact,
+    BaseModel,
+    CleanScores,
+    Example,
+    Scored,
+    Suite,
+    SuiteResult,
+    SystemResult,
+)
 from delivery.client_config import Gates
 from delivery.evaluation.baselines.importing import PackSpec, import_pack
 from delivery.evaluation.baselines.packs import (
@@ -39,7 +50,9 @@ __all__ = [
     "Power",
     "Request",
     "System",
+    "analyse",
     "choose_shots",
+    "clean_scores",
     "collect",
     "compare",
     "decide",
@@ -78,6 +91,20 @@ def compare(suite: Suite, systems: Sequence[SystemResult], *, gates: Gates, seed
     from delivery.evaluation.statistics import comparison
 
     return comparison.compare(suite, systems, gates=gates, seed=seed)
+
+
+def analyse(suite: Suite, systems: Sequence[SystemResult]) -> Analysis | None:
+    """The candidate's mistakes beside the baseline's answers. See ``analysis.analyse``."""
+    from delivery.evaluation import analysis
+
+    return analysis.analyse(suite, systems)
+
+
+def clean_scores(suite: Suite, systems: Sequence[SystemResult], contaminated: Collection[str]) -> CleanScores:
+    """The primary metric without contaminated samples. See ``analysis.clean_scores``."""
+    from delivery.evaluation import analysis
+
+    return analysis.clean_scores(suite, systems, contaminated)
 
 
 def encoder_answers(train: Sequence[Example], suite: Suite) -> tuple[Answer, ...]:

@@ -103,9 +103,10 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """Answers to one sample, side by side."""
+    """What was asked, and the answers to it side by side."""
 
     id: str
+    asked: str
     quotes: tuple[Quote, ...]
 
 

@@ -72,4 +72,26 @@ class BarChart:
     x_title: str
 
 
-Chart = IntervalChart | LineChart | BarChart
+@dataclass(frozen=True, slots=True)
+class GridCell:
+    """How often ``row`` met ``column``; ``share`` (0 to 1) is of the row and gives the shade."""
+
+    row: str
+    column: str
+    count: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class GridChart:
+    """Counts in a table of shaded cells."""
+
+    kind: ClassVar[str] = "grid"
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    cells: tuple[GridCell, ...]
+    row_title: str
+    column_title: str
+
+
+Chart = IntervalChart | LineChart | BarChart | GridChart

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import altair as alt
 import vl_convert
 
-from delivery.report.chart_data import BarChart, Chart, IntervalChart, LineChart
+from delivery.report.chart_data import BarChart, Chart, GridChart, IntervalChart, LineChart
 
 COLOURS = {"candidate": "var(--candidate)", "baseline": "var(--baseline)", "other": "var(--other)"}
 INK, QUIET, LINE, PAPER = "var(--ink)", "var(--quiet)", "var(--line)", "var(--paper)"
@@ -43,6 +43,8 @@ def _svg(chart: Chart, width: int) -> str:
             drawn = _bars(chart, width)
         case LineChart():
             drawn = _line(chart, width)
+        case GridChart():
+            drawn = _grid(chart, width)
     return NAMESPACE.sub("", vl_convert.vegalite_to_svg(drawn.to_dict(validate=False)))
 
 
@@ -185,3 +187,41 @@ def _marker(chart: LineChart, x: alt.X) -> list[alt.Chart]:
     rule = data.mark_rule(strokeDash=[3, 3], color=QUIET).encode(x=x)
     text = data.mark_text(align=align, dx=dx, fontSize=12, color=QUIET, baseline="top")
     return [rule, text.encode(x=x, y=alt.value(2), text="label:N")]
+
+
+def _grid(chart: GridChart, width: int) -> alt.LayerChart:
+    """Cells shaded by their share of the row, right answers on the diagonal in the candidate's colour."""
+    counts = {(cell.row, cell.column): cell for cell in chart.cells}
+    rows: list[dict[str, Any]] = [
+        {"row": row, "column": column, "count": cell.count, "share": cell.share, "right": row == column}
+        for row in chart.rows
+        for column in chart.columns
+        if (cell := counts.get((row, column))) is not None and cell.count
+    ]
+    limit = max(60, width // (len(chart.columns) + 2))
+    data = alt.Chart(alt.InlineData(values=rows))
+    x = alt.X(
+        "column:N",
+        title=chart.column_title,
+        sort=list(chart.columns),
+        scale=alt.Scale(domain=list(chart.columns)),
+        axis=alt.Axis(orient="top", labelLimit=limit, labelAngle=0 if len(chart.columns) <= 5 and width > 400 else -40),
+    )
+    y = alt.Y(
+        "row:N",
+        title=chart.row_title,
+        sort=list(chart.rows),
+        scale=alt.Scale(domain=list(chart.rows)),
+        axis=alt.Axis(labelLimit=140 if width > 400 else 90, titlePadding=14),
+    )
+    colour = alt.Color(
+        "right:N",
+        scale=alt.Scale(domain=[True, False], range=[COLOURS["candidate"], COLOURS["baseline"]]),
+        legend=None,
+    )
+    shade = alt.Opacity("share:Q", scale=alt.Scale(domain=[0, 1], range=[0.1, 0.75]), legend=None)
+    layers = alt.layer(
+        data.mark_rect(stroke=PAPER, strokeWidth=2).encode(x=x, y=y, color=colour, opacity=shade),
+        data.mark_text(fontSize=13).encode(x=x, y=y, text="count:Q", color=alt.value(INK)),
+    )
+    return _configured(layers, width, 34 * len(chart.rows) + 90)

@@ -10,6 +10,7 @@ from typing import Any
 
 from delivery.artifacts import (
     Artifact,
+    CleanScores,
     Comparison,
     CostEstimate,
     Estimate,
@@ -85,7 +86,14 @@ def _suite(suite: SuiteResult) -> dict[str, Any]:
         "systems": [_system(system, suite.primary_metric) for system in suite.systems],
         "comparisons": [_comparison(comparison) for comparison in suite.comparisons],
         "slices": [_slice(part) for part in suite.slices],
+        "analysis": asdict(suite.analysis) if suite.analysis else None,
+        "clean": _clean(suite.clean) if suite.clean else None,
     }
+
+
+def _clean(clean: CleanScores) -> dict[str, Any]:
+    values = {name: _estimate(estimate) for name, estimate in clean.values.items()}
+    return {"contaminated": clean.contaminated, "n": clean.n, "values": values}
 
 
 def _estimate(estimate: Estimate | None) -> dict[str, Any]:

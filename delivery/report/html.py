@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -12,14 +11,13 @@ from delivery.report.blocks import Figure
 from delivery.report.charts import draw
 from delivery.report.language import language
 from delivery.report.page import build_page
-from delivery.report.samples import SampleRow
 from delivery.report.systems import Document
 
 TEMPLATES = Path(__file__).with_name("templates")
 
 
-def render(document: Document, rows: Sequence[SampleRow], *, code: str = "en") -> str:
-    """The page of a ``delivery.report/1`` document and the answers behind it, in the language of a code.
+def render(document: Document, *, code: str = "en") -> str:
+    """The page of a ``delivery.report/1`` document, in the language of a code.
 
     Everything that came from outside is escaped; a content security policy in the page forbids scripts and requests.
     """
@@ -28,7 +26,7 @@ def render(document: Document, rows: Sequence[SampleRow], *, code: str = "en") -
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     style = Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))
-    page = build_page(document, rows, lang)
+    page = build_page(document, lang)
     template = environment.get_template("report.html.j2")
     return template.render(page=page, say=lang.say, style=style, draw=_draw)
 

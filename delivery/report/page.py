@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from delivery.report import numerals
 from delivery.report.blocks import Page
 from delivery.report.data import data_section
 from delivery.report.headline import build_headline
 from delivery.report.language import Language
 from delivery.report.making import artifacts_section, training_section
+from delivery.report.mistakes import mistakes_section
 from delivery.report.proof import gates_section, limitations_section, provenance_section
-from delivery.report.results import examples_section, suite_section
+from delivery.report.results import suite_section
 from delivery.report.running import cost_section, latency_section
-from delivery.report.samples import SampleRow
 from delivery.report.systems import Document, primary_suite
 
 
-def build_page(document: Document, rows: Sequence[SampleRow], lang: Language) -> Page:
-    """The page of a ``delivery.report/1`` document and of the answers behind it."""
+def build_page(document: Document, lang: Language) -> Page:
+    """The page of a ``delivery.report/1`` document."""
     suite = primary_suite(document)
     return Page(
         title=lang.say("page.title", client=document["client"], use_case=document["use_case"]),
@@ -31,7 +29,7 @@ def build_page(document: Document, rows: Sequence[SampleRow], lang: Language) ->
         headline=build_headline(document, lang),
         sections=(
             *(suite_section(index, each, lang) for index, each in enumerate(document["suites"], start=1)),
-            *((examples_section(suite, rows, lang),) if suite else ()),
+            *((mistakes_section(suite, lang),) if suite else ()),
             cost_section(document, lang),
             latency_section(document, lang),
             gates_section(document, lang),

@@ -1,4 +1,4 @@
-"""The sections about what was measured: one per suite, and examples of wrong answers."""
+"""The sections about what was measured: one per suite."""
 
 from __future__ import annotations
 
@@ -9,26 +9,19 @@ from delivery.report.blocks import (
     Block,
     Cell,
     Column,
-    Example,
-    Examples,
     Figure,
     Folded,
     Heading,
     Paragraph,
-    Quote,
     Section,
     Table,
 )
 from delivery.report.chart_data import IntervalChart, IntervalRow, Role
 from delivery.report.headline import VERDICT_TONES
 from delivery.report.language import Language
-from delivery.report.samples import SampleRow
-from delivery.report.systems import Document, Named, find_system, is_stand_in, name_in, name_system
+from delivery.report.systems import Document, is_stand_in, name_in, name_system
 
 SLICES_SHOWN = 12
-EXAMPLES_SHOWN = 8
-QUOTE_LENGTH = 600
-QUOTE_LINES = 20
 
 
 def suite_section(index: int, suite: Document, lang: Language) -> Section:
@@ -45,9 +38,40 @@ def suite_section(index: int, suite: Document, lang: Language) -> Section:
     blocks += [chart] if chart else []
     blocks += _comparisons(suite, lang)
     blocks += [Paragraph(lang.say("comparison.legend"))] if index == 1 and suite["comparisons"] else []
+    blocks += _clean(suite, lang)
     blocks += _slices(suite, lang)
     title = lang.say("section.results", suite=lang.term("suites", suite["suite"]))
     return Section(id=f"results-{index}", title=title, blocks=tuple(blocks))
+
+
+def _clean(suite: Document, lang: Language) -> list[Block]:
+    """What training rows know of the suite, and the scores without it."""
+    clean = suite["clean"]
+    if clean is None:
+        return []
+    if not clean["contaminated"]:
+        return [Paragraph(lang.say("clean.none", n=numerals.count(clean["n"])))]
+    counts = {"contaminated": numerals.count(clean["contaminated"]), "n": numerals.count(clean["n"])}
+    rows = tuple(
+        (Cell(named.label, badge=named.badge), _estimate(_of(system)), _estimate(clean["values"][system["system"]]))
+        for system, named in ((system, name_system(system, lang)) for system in _first_of_each(suite["systems"]))
+        if system["system"] in clean["values"]
+    )
+    metric = lang.term("metrics", suite["primary_metric"])
+    columns = (
+        Column(lang.say("suite.system")),
+        Column(lang.say("clean.all"), numeric=True),
+        Column(lang.say("clean.clean", n=counts["n"]), numeric=True),
+    )
+    return [Paragraph(lang.say("clean.some", **counts)), Table(lang.say("clean.caption", metric=metric), columns, rows)]
+
+
+def _of(system: Document) -> Document:
+    return {"value": system["value"], "ci95": system["ci95"]}
+
+
+def _first_of_each(systems: Sequence[Document]) -> list[Document]:
+    return list({system["system"]: system for system in reversed(systems)}.values())[::-1]
 
 
 def _metrics(suite: Document) -> list[str]:
@@ -207,63 +231,3 @@ def _slice_table(caption: str, suite: Document, parts: Sequence[Document], lang:
         for part in parts
     )
     return Table(caption, columns, rows)
-
-
-def examples_section(suite: Document, rows: Sequence[SampleRow], lang: Language) -> Section:
-    """Up to eight rows that the candidate got wrong, beside what the baseline (or the base model) answered."""
-    other = "baseline" if any(r.system == "baseline" for r in rows if r.suite == suite["suite"]) else "base"
-    answers = {(row.id, row.system): row for row in rows if row.suite == suite["suite"]}
-    scored = [row for (_, system), row in answers.items() if system == "candidate" and row.correct is not None]
-    wrong = [row for row in scored if not row.correct]
-    partner = name_in(suite, other, lang) if find_system(suite, other) else None
-    blocks: list[Block] = [Paragraph(_examples_intro(scored, wrong, partner, lang))]
-    chosen = sorted(wrong, key=lambda row: not _right(answers.get((row.id, other))))[:EXAMPLES_SHOWN]
-    if chosen:
-        blocks.append(Examples(tuple(_example(row, answers.get((row.id, other)), suite, partner, lang) for row in chosen)))
-    return Section(id="examples", title=lang.say("section.examples"), blocks=tuple(blocks))
-
-
-def _right(row: SampleRow | None) -> bool:
-    return row is not None and row.correct is True
-
-
-def _examples_intro(scored: Sequence[SampleRow], wrong: Sequence[SampleRow], partner: Named | None, lang: Language) -> str:
-    if not scored:
-        return lang.say("example.no_rows")
-    values = {
-        "wrong": numerals.count(len(wrong)),
-        "scored": numerals.count(len(scored)),
-        "shown": min(len(wrong), EXAMPLES_SHOWN),
-    }
-    if not wrong:
-        return lang.say("example.none", **values)
-    if partner is None:
-        return lang.say("example.intro_alone", **values)
-    return lang.say("example.intro", other=partner.phrase, **values)
-
-
-def _example(row: SampleRow, partner_row: SampleRow | None, suite: Document, partner: Named | None, lang: Language) -> Example:
-    quotes = [
-        Quote(lang.say("example.expected"), shorten(row.expected, lang)),
-        _answer(row, name_in(suite, "candidate", lang), lang),
-    ]
-    if partner_row is not None and partner is not None:
-        quotes.append(_answer(partner_row, partner, lang))
-    return Example(lang.say("example.row", id=row.id), tuple(quotes))
-
-
-def _answer(row: SampleRow, named: Named, lang: Language) -> Quote:
-    text = row.error if row.output is None else row.output
-    shown = shorten(text, lang) if text else lang.say("example.empty")
-    if row.correct is None:
-        return Quote(named.label, shown, named.badge, lang.say("example.not_scored"), "warn")
-    verdict = lang.say("example.right" if row.correct else "example.wrong")
-    return Quote(named.label, shown, named.badge, verdict, "good" if row.correct else "bad")
-
-
-def shorten(text: str, lang: Language) -> str:
-    """Text cut to what a page can carry; says so and where the rest is."""
-    shown = "\n".join(text[:QUOTE_LENGTH].split("\n")[:QUOTE_LINES])
-    if shown == text:
-        return text
-    return lang.say("example.shortened", text=shown.rstrip(), count=numerals.count(len(text)))

@@ -26,11 +26,10 @@ def validator() -> jsonschema_rs.Draft202012Validator:
 def write_files(report: Report, folder: Path) -> ReportFiles:
     """Write the three files, ``report.json`` last. Raises ``ConfigError`` where the folder cannot be written."""
     document = build(report)
-    rows = tuple(sample_rows(report))
     files = ReportFiles(json=folder / "report.json", html=folder / "report.html", csv=folder / "samples.csv")
-    page = render(document, rows)
+    page = render(document)
     try:
-        write_atomic(files.csv, samples_csv(rows))
+        write_atomic(files.csv, samples_csv(sample_rows(report)))
         write_atomic(files.html, page.encode("utf-8", "replace"))
         write_atomic(files.json, orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
     except OSError as error:

@@ -35,7 +35,7 @@ KINDS: dict[str, Callable[[], Report]] = {
 def rendered_once(kind: str) -> Rendered:
     report = KINDS[kind]()
     document, rows = report_json(report), tuple(sample_rows(report))
-    return Rendered(report, document, rows, render(document, rows))
+    return Rendered(report, document, rows, render(document))
 
 
 @pytest.fixture(params=sorted(KINDS))

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from delivery import evaluation
 from delivery.artifacts import (
     ApiCost,
     Artifact,
@@ -27,11 +28,14 @@ from delivery.artifacts import (
     LengthBin,
     LossPoint,
     Machine,
+    Message,
     Recovery,
     Report,
+    Sample,
     Scored,
     SliceResult,
     Source,
+    Suite,
     SuiteResult,
     Suspect,
     SystemName,
@@ -142,6 +146,19 @@ def use_case_suite(systems: Sequence[SystemResult], name: str = "use_case", kind
     candidate = next(s for s in systems if s.system == "candidate")
     others = [s for s in systems if s is not candidate and s.samples]
     baseline = next((s for s in others if s.system == "baseline"), None)
+    asked = Suite(
+        name=name,
+        kind=kind,
+        scorer="classification",
+        parse="exact",
+        samples=tuple(
+            Sample(s.sample_id, (Message("user", f"What does <b>sentence {place}</b> say?"),), s.expected, "")
+            for place, s in enumerate(candidate.samples)
+        ),
+        labels=tuple(sorted({s.expected for s in candidate.samples} | {s.parsed for s in candidate.samples if s.parsed})),
+        json_schema=None,
+        sha256="",
+    )
     return SuiteResult(
         suite=name,
         kind=kind,
@@ -150,6 +167,8 @@ def use_case_suite(systems: Sequence[SystemResult], name: str = "use_case", kind
         systems=tuple(systems),
         comparisons=tuple(against(candidate, other) for other in others),
         slices=slices(candidate, baseline) if kind == "use_case" else (),
+        analysis=evaluation.analyse(asked, systems),
+        clean=evaluation.clean_scores(asked, systems, {"row-0001", "row-0004"} if kind == "use_case" else ()),
     )
 
 
