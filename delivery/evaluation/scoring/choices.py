@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from delivery.artifacts import Sample
 from delivery.evaluation.scoring.outcome import Outcome
-from delivery.evaluation.scoring.parsing import strip_outer
+from delivery.evaluation.scoring.parsing import last_match, strip_outer
 
 LETTERS = string.ascii_uppercase[:10]
 """What the options of a choice are called."""
@@ -60,9 +60,7 @@ def score_preference(sample: Sample, output: str) -> Outcome:
 
 
 def _letter(output: str) -> str | None:
-    named = None
-    for named in _NAMED.finditer(output):
-        pass
+    named = last_match(_NAMED, output)
     if named is not None:
         return named.group(1)
     whole = strip_outer(output)

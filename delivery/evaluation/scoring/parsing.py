@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from collections import deque
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -61,6 +62,11 @@ def first_json_object(text: str) -> dict[str, Any] | None:
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys and no spaces."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def last_match(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
+    """Where a pattern matches last, of matches that do not overlap."""
+    return next(iter(deque(pattern.finditer(text), maxlen=1)), None)
 
 
 def _json_answer(output: str, labels: tuple[str, ...]) -> str | None:

@@ -9,6 +9,7 @@ from fractions import Fraction
 
 from delivery.artifacts import Sample
 from delivery.evaluation.scoring.outcome import Outcome
+from delivery.evaluation.scoring.parsing import last_match
 
 _MOST_DIGITS = 60
 _MARKED = re.compile(r"(?:####|\banswer(?: is\b|\s*:)|\\boxed\{)[ \t*_`:$]*([^\n]*)", re.IGNORECASE)
@@ -21,12 +22,12 @@ _BARE = re.compile(rf"\W*?{_NUMBER.pattern}\W*(?:[^\W\d]+\W*){{0,2}}", re.IGNORE
 _SIGNS = re.compile(r"(?<=\d)([.:/-])(?=\d)|(?<![\w.])(-)(?=\d)|(?<=\d),(?=\d{3}(?!\d))|['’.]|[^\w\s]|_")
 _ARTICLE = re.compile(r"\b(?:a|an|the)\b")
 _OPENING = r"\A\W*(?:(?:i am |i'm )?(?:very |so |really )?sorry\b|unfortunately\b|apologies\b)?\W*(?:but\b|that\b)?\W*"
-_UNABLE = r"(?:do not|don't|cannot|can't|can not|could not|couldn't|am unable to|'m unable to|am not able to|'m not able to|will not|won't)"
+_UNABLE = r"(?:do not|don't|cannot|can't|can not|could not|couldn't|(?:am|'m) (?:unable|not able) to|will not|won't)"
 _ACT = r"(?:know|answer|say|tell|determine|provide|help|assist|give|be sure|be certain|have enough|have sufficient)"
 _REFUSAL = re.compile(
-    rf"{_OPENING}(?:(?:i|we)\s?(?:really )?(?:{_UNABLE} {_ACT}|(?:am|'m|are|'re) not (?:sure|certain)|have no (?:idea|answer))\b"
-    r"|(?:unable|not possible|impossible) to (?:answer|say|tell|determine|know)\b"
-    r"|(?:there is |there's )?not enough information\b|(?:it is |it's )(?:not possible|impossible) to (?:answer|say|tell|determine)\b)"
+    rf"{_OPENING}(?:(?:i|we)\s?(?:really )?(?:{_UNABLE} {_ACT}|(?:am|'m|are|'re) not (?:sure|certain)|have no idea)\b"
+    r"|(?:it is |it's )?(?:unable|not possible|impossible) to (?:answer|say|tell|determine|know)\b"
+    r"|(?:there is |there's )?not enough information\b)"
     r"|\A\W*(?:unknown|no answer|n/?a|unsure|not sure|no idea|idk)\W*\Z",
     re.IGNORECASE,
 )
@@ -80,9 +81,7 @@ def said_number(output: str) -> Fraction | None:
     bare = _BARE.fullmatch(first) if len(first) <= _MOST_DIGITS else None
     if bare is not None:
         return _value(bare)
-    last = None
-    for last in _NUMBER.finditer(output):
-        pass
+    last = last_match(_NUMBER, output)
     return _value(last) if last is not None else None
 
 
@@ -107,9 +106,7 @@ def is_readable(text: str, *, numeric: bool) -> bool:
 
 
 def _last_marked(output: str) -> str:
-    marked = None
-    for marked in _MARKED.finditer(output):
-        pass
+    marked = last_match(_MARKED, output)
     return marked.group(1).strip() if marked is not None else ""
 
 

@@ -102,7 +102,12 @@ class _Classification:
         said = parse(output, rule=self.rule, labels=self.labels)
         right = said == sample.expected
         return Outcome(
-            said, valid=said is not None, correct=right, tp=int(right), fp=int(said is not None and not right), fn=int(not right)
+            said,
+            valid=said is not None,
+            correct=right,
+            tp=int(right),
+            fp=int(said is not None and not right),
+            fn=int(not right),
         )
 
 

@@ -9,7 +9,7 @@ from delivery.artifacts import Suite, sha256_json
 
 
 def frozen(suite: Suite, **further: Any) -> Suite:
-    """The suite with its ``sha256`` over samples, scorer, rule, labels and schema, and over ``further`` such as a judge's rubric."""
+    """The suite with its ``sha256``: of samples, scorer, rule, labels, schema, and of ``further`` such as a judge's rubric."""
     named = {
         "samples": [
             [

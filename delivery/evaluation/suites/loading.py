@@ -94,8 +94,8 @@ class _Line(Section):
     messages: tuple[_Turn, ...] = ()
     expected: str = ""
     scorer: Scorer | None = None
-    reference: dict[str, Any] = {}
-    metadata: dict[str, str] = {}
+    reference: dict[str, Any] = Field(default_factory=dict)
+    metadata: dict[str, str] = Field(default_factory=dict)
 
 
 class _Place(NamedTuple):
@@ -204,7 +204,9 @@ class _Reader:
     def sample(self, line: _Line, place: _Place) -> Sample:
         scorer = line.scorer or self.about.scorer
         if (scorer in JUDGED) != (self.about.scorer in JUDGED):
-            raise ConfigError(f"{place}: scorer: {scorer} cannot stand in a suite of {self.about.scorer}: one of them is judged")
+            raise ConfigError(
+                f"{place}: scorer: {scorer} cannot stand in a suite of {self.about.scorer}: one of them is judged"
+            )
         try:
             reference = checked_reference(scorer, line.reference)
             expected = self._expected(scorer, line, reference)

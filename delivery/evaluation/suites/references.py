@@ -38,7 +38,7 @@ class Instruction(Section):
     """One rule that a program checks, with its arguments."""
 
     id: str
-    kwargs: dict[str, Any] = {}
+    kwargs: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _known(self) -> Self:

@@ -61,7 +61,7 @@ def problem_with(kind: str, arguments: dict[str, Any]) -> str:
     if kind not in RULES:
         return f"id: {kind!r} is no kind of instruction; there are: {', '.join(sorted(RULES))}"
     try:
-        validate_call(RULES[kind], config=ConfigDict(strict=True))("", **arguments)
+        validate_call(config=ConfigDict(strict=True))(RULES[kind])("", **arguments)
     except ValidationError as error:
         return f"kwargs of {kind}: {describe(error)}"
     return ""

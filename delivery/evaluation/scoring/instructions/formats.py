@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Annotated
 
 import orjson
-from pydantic import Field
 
 from delivery.evaluation.scoring.instructions.lengths import Positive
 from delivery.evaluation.scoring.instructions.words import Word

@@ -15,17 +15,21 @@ Positive = Annotated[int, Field(ge=1)]
 _DIVIDER = re.compile(r"\s?\*\*\*\s?")
 _FIRST_WORD = re.compile(r"\W*([^\s.,?!'\"]+)")
 _END = re.compile(r"[.!?…]+[\"'”’)\]*_]*(?=\s+[\"'“‘(\[*_]*\S)")
-_ABBREVIATIONS = frozenset(
-    "mr mrs ms dr prof st sr jr rev gen col capt lt sgt hon gov sen rep no vol fig al vs etc approx dept est inc ltd co corp "
-    "e.g i.e cf p.s p.p.s a.m p.m u.s u.k jan feb mar apr jun jul aug sep sept oct nov dec".split()
-)
+_OPENERS, _QUOTES = "\"'“‘([*_", "\"'”’"
+_ABBREVIATIONS = frozenset((
+    "mr", "mrs", "ms", "dr", "prof", "st", "sr", "jr", "rev", "gen", "col", "capt", "lt", "sgt", "hon", "gov", "sen",
+    "rep", "no", "vol", "fig", "al", "vs", "etc", "approx", "dept", "est", "inc", "ltd", "co", "corp", "e.g", "i.e",
+    "cf", "p.s", "p.p.s", "a.m", "p.m", "u.s", "u.k", "jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept",
+    "oct", "nov", "dec",
+))  # fmt: skip
 
 
 def sentences(text: str) -> int:
     """How many sentences a text holds.
 
-    One ends at ``.``, ``!``, ``?`` or an ellipsis that white space follows, unless the next word begins in lower case or the
-    mark is the dot of an abbreviation, an initial or a list's number. What is left after the last mark is one more.
+    One ends at ``.``, ``!``, ``?`` or an ellipsis that white space follows, unless it is the dot of an abbreviation, an
+    initial or a list's number, or an ellipsis or a quotation's end before a word in lower case. A line's end is none: verses
+    and list items without a mark are one sentence. What is left after the last mark is one more.
     """
     count, start = 0, 0
     for found in _END.finditer(text):
@@ -63,16 +67,17 @@ def _begins_paragraph(text: str, *, num_paragraphs: Positive, nth_paragraph: Pos
 
 
 def _ends_sentence(text: str, start: int, found: re.Match[str]) -> bool:
-    following = text[found.end() :].lstrip().lstrip("\"'“‘([*_")[:1]
-    if following.islower():
+    mark = found.group()
+    if text[found.end() :].lstrip().lstrip(_OPENERS)[:1].islower() and (
+        mark[:2] == ".." or mark[0] == "…" or mark[-1] in _QUOTES
+    ):
         return False
-    if not found.group().startswith(".") or found.group().startswith(".."):
+    if mark[0] != "." or mark[:2] == "..":
         return True
     before = text[max(start, found.start() - 20) : found.start()].split()
-    last = before[-1].lstrip("\"'“‘([*_").casefold() if before else ""
-    if last in _ABBREVIATIONS:
-        return False
-    return not (len(last) == 1 and last.isalpha() and last != "i") and not _is_list_number(text, found.start())
+    last = before[-1].lstrip(_OPENERS) if before else ""
+    is_initial = len(last) == 1 and last.isupper() and last != "I"
+    return not (is_initial or last.casefold() in _ABBREVIATIONS or _is_list_number(text, found.start()))
 
 
 def _is_list_number(text: str, dot: int) -> bool:

@@ -7,14 +7,27 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 Relation = Literal["at least", "less than"]
 Word = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=0)]
 
+LANGUAGES = (
+    "af", "ar", "be", "bg", "bn", "ca", "cs", "cy", "da", "de", "el", "en", "es", "et", "eu", "fa", "fi", "fr", "ga",
+    "gl", "gu", "he", "hi", "hr", "hu", "hy", "id", "is", "it", "ja", "ka", "kk", "km", "kn", "ko", "lt", "lv", "mk",
+    "ml", "mn", "mr", "ms", "mt", "my", "ne", "nl", "no", "pa", "pl", "pt", "ro", "ru", "si", "sk", "sl", "sq", "sr",
+    "sv", "sw", "ta", "te", "th", "tl", "tr", "uk", "ur", "uz", "vi", "zh",
+)  # fmt: skip
+
 _CAPITAL_TOKEN = re.compile(r"\w+(?:[-.'’&/]\w+)*")
 _READ = 2_000
+
+
+def _known_language(code: str) -> str:
+    if code not in LANGUAGES:
+        raise ValueError(f"is none of {' '.join(LANGUAGES)}")
+    return code
 
 
 def in_relation(count: int, relation: Relation, wanted: int) -> bool:
@@ -23,14 +36,13 @@ def in_relation(count: int, relation: Relation, wanted: int) -> bool:
 
 
 def language_of(text: str) -> str:
-    """ISO 639-1 code of the language that a text is most likely in, by py3langid; empty where it holds no letter.
+    """ISO 639-1 code of the language that a text is in, or nothing where that cannot be told, as of one or two words.
 
-    Read in lower case: the classifier knows few words in capitals.
+    By py3langid, a naive Bayes classifier over byte n-grams (Lui and Baldwin, "langid.py", 2012), among ``LANGUAGES``: the
+    one that is likelier than all others together. Read in lower case, as it knows few words in capitals.
     """
-    if not any(character.isalpha() for character in text):
-        return ""
-    code, _ = _identifier().classify(text[:_READ].lower().encode(errors="replace").decode())
-    return str(code)
+    code, probability = _identifier().classify(text[:_READ].lower().encode(errors="replace").decode())
+    return str(code) if probability > 0.5 else ""
 
 
 def _holds_keywords(text: str, *, keywords: Sequence[Word]) -> bool:
@@ -52,7 +64,7 @@ def _holds_letter_often(
     return in_relation(text.lower().count(letter.lower()), let_relation, let_frequency)
 
 
-def _is_in_language(text: str, *, language: Annotated[str, Field(pattern="^[a-z]{2}$")]) -> bool:
+def _is_in_language(text: str, *, language: Annotated[str, AfterValidator(_known_language)]) -> bool:
     return language_of(text) == language
 
 
@@ -85,4 +97,6 @@ WORDS: dict[str, Callable[..., bool]] = {
 def _identifier() -> Any:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-    return LanguageIdentifier.from_model_file(MODEL_FILE)
+    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    identifier.set_languages(LANGUAGES)
+    return identifier
