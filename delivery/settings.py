@@ -48,6 +48,11 @@ class Workspace:
         return self.root / "clients"
 
     @property
+    def evals(self) -> Path:
+        """One folder per suite of the workspace's own; those that ship lie elsewhere."""
+        return self.root / "evals"
+
+    @property
     def state(self) -> Path:
         """Everything that the line wrote; deleting it is a clean start."""
         return self.root / ".delivery"

@@ -36,7 +36,8 @@ from delivery.evaluation.baselines.packs import (
 from delivery.evaluation.baselines.prompting import choose_shots, few_shot, zero_shot
 from delivery.evaluation.endpoints.endpoint import Endpoint, FakeEndpoint, Request, collect
 from delivery.evaluation.gates import decide
-from delivery.evaluation.scoring.scorers import parse, score
+from delivery.evaluation.scoring.parsing import parse
+from delivery.evaluation.scoring.scorers import score
 from delivery.evaluation.statistics.power import Power, power_check, power_of
 from delivery.evaluation.suites.use_case import use_case_suite
 from delivery.evaluation.system import System, raise_if_incomplete

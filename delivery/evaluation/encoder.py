@@ -19,7 +19,7 @@ from sklearn.linear_model import LogisticRegression
 
 from delivery.artifacts import Answer, Example, Message, Suite
 from delivery.errors import ClientDataError
-from delivery.evaluation.scoring.scorers import first_json_object
+from delivery.evaluation.scoring.parsing import first_json_object
 
 _ABSENT = ""
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from delivery.artifacts import Example, Message, Sample, Suite
 from delivery.evaluation.endpoints.endpoint import Request
-from delivery.evaluation.scoring.scorers import first_json_object
+from delivery.evaluation.scoring.parsing import first_json_object
 
 SHOT_CHARACTERS = 6_000
 """Room for all shots together; about 1,500 tokens of English."""

@@ -7,7 +7,7 @@ value, its bootstrap interval and the paired comparison of two systems.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from scipy.stats import binomtest
 
 from delivery.artifacts import Answer, Estimate, Scored, Suite, SystemResult
 from delivery.errors import EvalIncompleteError
+from delivery.evaluation.scoring.scorers import JUDGED
 from delivery.evaluation.statistics.bootstrap import SEED, Statistic, bootstrap
 from delivery.evaluation.system import System
 
@@ -39,8 +40,12 @@ def summarise(
 ) -> SystemResult:
     """One system's metrics on a suite.
 
-    Classification: accuracy (Wilson score interval, Wilson 1927), macro-F1 (percentile bootstrap, Efron 1979) and the
-    share of invalid answers (Wilson). Extraction: micro-F1 over fields (bootstrap), exact match (Wilson), invalid share.
+    Shares of samples, each right or wrong, have a Wilson score interval (Wilson 1927), all others a percentile bootstrap's
+    (Efron 1979). Classification: ``accuracy``, ``macro_f1``, ``micro_f1``. Extraction: ``field_micro_f1``, ``exact_match``,
+    ``schema_valid_rate``. Choice: ``accuracy``. QA: ``accuracy``, ``refused_rate``, and ``attempted_accuracy`` of the questions
+    that were not refused. Instructions: ``accuracy`` (all rules of a prompt, read strictly), ``instruction_accuracy``,
+    ``loose_accuracy``, ``loose_instruction_accuracy``. Preference: ``accuracy``, ties half. Judged: the mean score. Every suite
+    has ``invalid_rate``.
     ``answers`` bring tokens and seconds; the seconds of single answers are summed.
 
     Raises:
@@ -76,14 +81,32 @@ def summarise(
 
 
 def metrics_of(suite: Suite, counted: Sequence[Scored]) -> tuple[Metric, ...]:
-    """The suite's metrics over samples that were scored, the primary one first."""
-    right = np.array([[bool(one.correct), 1] for one in counted], dtype=np.float32).reshape(-1, 2)
+    """The suite's metrics over samples that were scored, the primary one first.
+
+    A suite that mixes scorers has ``accuracy`` over all its samples, and of each scorer those further metrics that are
+    shares of its own samples.
+    """
+    right = Metric("accuracy", _columns([(bool(one.correct), 1) for one in counted], 2), ratio, proportion=True)
     if suite.scorer == "classification":
-        macro = Metric("macro_f1", _label_counts(suite.labels, counted), macro_f1, proportion=False)
-        return Metric("accuracy", right, ratio, proportion=True), macro
-    fields = np.array([[one.tp, one.fp, one.fn] for one in counted], dtype=np.float32).reshape(-1, 3)
-    micro = Metric("field_micro_f1", fields, micro_f1, proportion=False)
-    return micro, Metric("exact_match", right, ratio, proportion=True)
+        counts = _label_counts(suite.labels, counted)
+        micro = Metric("micro_f1", _columns([(one.tp, one.fp, one.fn) for one in counted], 3), micro_f1, proportion=False)
+        return right, Metric("macro_f1", counts, macro_f1, proportion=False), micro
+    if suite.scorer == "extraction":
+        fields = Metric(
+            "field_micro_f1", _columns([(one.tp, one.fp, one.fn) for one in counted], 3), micro_f1, proportion=False
+        )
+        valid = _columns([(one.valid, 1) for one in counted], 2)
+        return fields, replace(right, name="exact_match"), Metric("schema_valid_rate", valid, ratio, proportion=True)
+    if suite.scorer in ("preference", *JUDGED):
+        return (_share(suite.primary_metric, [(one.score or 0.0, 1) for one in counted]),)
+    scorers = {sample.id: sample.scorer or suite.scorer for sample in suite.samples}
+    asked = [scorers[one.sample_id] for one in counted]
+    further: list[Metric] = []
+    if "qa" in asked:
+        further += _of_questions(counted, [scorer == "qa" for scorer in asked])
+    if "instructions" in asked:
+        further += _of_instructions(counted, [scorer == "instructions" for scorer in asked])
+    return right, *further
 
 
 def wilson(successes: int, n: int) -> Estimate:
@@ -93,8 +116,8 @@ def wilson(successes: int, n: int) -> Estimate:
 
 
 def ratio(sums: Values) -> Values:
-    """Right answers over samples. ``sums``: draws x (right, samples)."""
-    values: Values = sums[:, 0] / sums[:, 1]
+    """Right answers over samples; 0 where there are none. ``sums``: draws x (right, samples)."""
+    values: Values = sums[:, 0] / np.maximum(sums[:, 1], 1)
     return values
 
 
@@ -112,6 +135,35 @@ def macro_f1(sums: Values) -> Values:
     total = 2 * tp + wrong
     values: Values = (2 * tp / np.maximum(total, 1)).sum(axis=1) / np.maximum((total > 0).sum(axis=1), 1)
     return values
+
+
+def _columns(rows: Sequence[tuple[float, ...]], width: int) -> Counts:
+    return np.array(rows, dtype=np.float32).reshape(-1, width)
+
+
+def _share(name: str, rows: Sequence[tuple[float, float]]) -> Metric:
+    return Metric(name, _columns(rows, 2), ratio, proportion=False)
+
+
+def _of_questions(counted: Sequence[Scored], asked: Sequence[bool]) -> tuple[Metric, ...]:
+    """How often a question was declined, and how often the others were answered rightly."""
+    pairs = list(zip(counted, asked, strict=True))
+    refused = [(float(one.refused and its), float(its)) for one, its in pairs]
+    attempted = [(float(bool(one.correct) and its), float(its and not one.refused)) for one, its in pairs]
+    return _share("refused_rate", refused), _share("attempted_accuracy", attempted)
+
+
+def _of_instructions(counted: Sequence[Scored], asked: Sequence[bool]) -> tuple[Metric, ...]:
+    """Instructions that were followed, and both shares by the loose reading (Zhou et al., "IFEval", 2023)."""
+    rows = [(one, one.tp + one.fn if its else 0) for one, its in zip(counted, asked, strict=True)]
+    loose = [(float(one.score == 1.0 and rules > 0), float(rules > 0)) for one, rules in rows]
+    strict_rules = [(float(one.tp if rules else 0), float(rules)) for one, rules in rows]
+    loose_rules = [(float(round((one.score or 0.0) * rules)), float(rules)) for one, rules in rows]
+    return (
+        _share("instruction_accuracy", strict_rules),
+        _share("loose_accuracy", loose),
+        _share("loose_instruction_accuracy", loose_rules),
+    )
 
 
 def _label_counts(labels: Sequence[str], counted: Sequence[Scored]) -> Counts:

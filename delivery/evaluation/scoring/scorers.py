@@ -6,49 +6,36 @@ A row, end to end: ``"NEUTRAL\\n\\nThe sentence reports ..."`` -> rule first_wor
 
 from __future__ import annotations
 
-import json
-import re
-import unicodedata
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jsonschema_rs
-import orjson
 
-from delivery.artifacts import Answer, Sample, Scored, Suite
+from delivery.artifacts import Answer, Sample, Scored, Scorer, Suite
 from delivery.client_config import ParseRule
 from delivery.errors import ClientDataError, ConfigError
+from delivery.evaluation.scoring.choices import score_choice, score_preference
+from delivery.evaluation.scoring.instructions import score_instructions
+from delivery.evaluation.scoring.outcome import Outcome
+from delivery.evaluation.scoring.parsing import canonical_json, first_json_object, parse
+from delivery.evaluation.scoring.questions import score_qa
 
 NO_ANSWER = "no answer recorded"
+JUDGED: tuple[Scorer, ...] = ("generation", "role_play")
+"""What no rule can score: a judge does."""
 
-_DECODER = json.JSONDecoder()
-_MOST_OPENINGS = 200
+ScoreOne = Callable[[Sample, str], Outcome]
 
-
-def parse(output: str, *, rule: ParseRule, labels: Sequence[str]) -> str | None:
-    """What an output says, or None where the rule finds nothing valid in it.
-
-    Rules, each giving a label in its own spelling:
-    ``exact``: the whole output, case and outer punctuation and white space folded.
-    ``first_word``: its first word, folded likewise.
-    ``first_label``: the label that stands earliest as a whole word; of several at one place, the longest.
-    ``json``: the first JSON object in the text (a code fence around it is fine) as canonical JSON; with labels, the
-    label that it holds under ``label`` or as its only value.
-    """
-    if rule == "json":
-        return _json_answer(output, tuple(labels))
-    if rule == "first_label":
-        return _first_label(output, tuple(labels))
-    text = output
-    if rule == "first_word":
-        words = output.split(maxsplit=1)
-        text = words[0] if words else ""
-    return _label(text, tuple(labels))
+_BY_RULE: dict[Scorer, ScoreOne] = {
+    "choice": score_choice,
+    "preference": score_preference,
+    "qa": score_qa,
+    "instructions": score_instructions,
+}
 
 
 def score(suite: Suite, answers: Sequence[Answer], *, parse: ParseRule | None = None) -> tuple[Scored, ...]:
-    """One outcome per sample of the suite, in its order; answers are aligned by id.
+    """One outcome per sample of the suite, in its order; answers are aligned by id. A sample may have its own scorer.
 
     ``parse`` replaces the suite's rule, for answers to a prompt that asked for another form. A sample without an answer
     is errored, not wrong. An extraction's fields are the top-level keys of the expected object, compared as canonical
@@ -57,49 +44,65 @@ def score(suite: Suite, answers: Sequence[Answer], *, parse: ParseRule | None = 
     (``fp``).
 
     Raises:
-        ConfigError: the suite's schema is no JSON Schema.
+        ConfigError: the suite's schema is no JSON Schema, or its samples need a judge.
         ClientDataError: a sample's expected answer is not of the suite's form.
     """
-    rule = parse or suite.parse
     by_id = {answer.sample_id: answer for answer in answers}
-    scorer = _Classification(suite, rule) if suite.scorer == "classification" else _Extraction(suite)
-    return tuple(scorer.score(sample, by_id.get(sample.id)) for sample in suite.samples)
+    scorers: dict[Scorer, ScoreOne] = {}
+    found = []
+    for sample in suite.samples:
+        name = sample.scorer or suite.scorer
+        if name not in scorers:
+            scorers[name] = _scorer(name, suite, parse or suite.parse)
+        answer = by_id.get(sample.id)
+        if answer is None or answer.output is None:
+            found.append(_errored(sample, answer))
+            continue
+        outcome = scorers[name](sample, answer.output)
+        found.append(
+            Scored(
+                sample_id=sample.id,
+                expected=sample.expected,
+                output=answer.output,
+                cluster=sample.cluster,
+                **outcome._asdict(),
+            )
+        )
+    return tuple(found)
 
 
-def first_json_object(text: str) -> dict[str, Any] | None:
-    """The first JSON object that a text holds; None where there is none or where it breaks off before its end."""
-    start = text.find("{")
-    for _ in range(_MOST_OPENINGS):
-        if start < 0:
-            return None
-        try:
-            _, end = _DECODER.raw_decode(text, start)
-            found = orjson.loads(text[start:end])
-            return found if isinstance(found, dict) else None
-        except json.JSONDecodeError as error:
-            # An object cut off at the end must not be replaced by a smaller one inside it.
-            if error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string"):
-                return None
-        except (ValueError, RecursionError):
-            pass
-        start = text.find("{", start + 1)
-    return None
+def schema_validator(schema: dict[str, Any], *, where: str) -> Any:
+    """A validator under a JSON Schema that fetches nothing.
+
+    Raises:
+        ConfigError: it is no JSON Schema; ``where`` names file and key.
+    """
+    try:
+        return jsonschema_rs.validator_for(schema, retriever=_no_retrieval)
+    except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
+        line = str(error).strip().split("\n", 1)[0]
+        raise ConfigError(f"{where}: is no usable JSON Schema ({line})") from error
+
+
+def _scorer(name: Scorer, suite: Suite, rule: ParseRule) -> ScoreOne:
+    if name in JUDGED:
+        raise ConfigError(f"suite {suite.name}: scorer: {name} is decided by a judge, not by a rule")
+    if name == "classification":
+        return _Classification(suite, rule).score
+    if name == "extraction":
+        return _Extraction(suite).score
+    return _BY_RULE[name]
 
 
 class _Classification:
     def __init__(self, suite: Suite, rule: ParseRule) -> None:
         self.labels, self.rule = suite.labels, rule
 
-    def score(self, sample: Sample, answer: Answer | None) -> Scored:
-        if answer is None or answer.output is None:
-            return _errored(sample, answer)
-        said = parse(answer.output, rule=self.rule, labels=self.labels)
+    def score(self, sample: Sample, output: str) -> Outcome:
+        said = parse(output, rule=self.rule, labels=self.labels)
         right = said == sample.expected
-        return Scored(
-            sample_id=sample.id,
-            expected=sample.expected,
-            output=answer.output,
-            parsed=said,
+        return Outcome(
+            said,
             valid=said is not None,
             correct=right,
             tp=int(right),
@@ -110,28 +113,18 @@ class _Classification:
 
 class _Extraction:
     def __init__(self, suite: Suite) -> None:
-        self.validator = _validator(suite.json_schema or {})
+        where = "client.yaml: use_case.schema" if suite.kind == "use_case" else f"suite {suite.name}: schema"
+        self.validator = schema_validator(suite.json_schema or {}, where=where)
 
-    def score(self, sample: Sample, answer: Answer | None) -> Scored:
+    def score(self, sample: Sample, output: str) -> Outcome:
         expected = first_json_object(sample.expected)
         if expected is None:
             raise ClientDataError(f"sample {sample.id!r}: its expected answer is no JSON object; correct the label")
-        if answer is None or answer.output is None:
-            return _errored(sample, answer)
-        said = first_json_object(answer.output)
+        said = first_json_object(output)
         valid = said is not None and self._is_valid(said)
         tp, fp, fn = _compare_fields(expected, said) if said is not None and valid else (0, 0, len(expected))
-        return Scored(
-            sample_id=sample.id,
-            expected=sample.expected,
-            output=answer.output,
-            parsed=None if said is None else _canonical(said),
-            valid=valid,
-            correct=valid and not fp and not fn,
-            tp=tp,
-            fp=fp,
-            fn=fn,
-        )
+        parsed = None if said is None else canonical_json(said)
+        return Outcome(parsed, valid=valid, correct=valid and not fp and not fn, tp=tp, fp=fp, fn=fn)
 
     def _is_valid(self, said: Mapping[str, Any]) -> bool:
         try:
@@ -142,16 +135,16 @@ class _Extraction:
 
 
 def _errored(sample: Sample, answer: Answer | None) -> Scored:
-    why = (answer.error if answer is not None else None) or NO_ANSWER
-    return Scored(sample_id=sample.id, expected=sample.expected, output=None, parsed=None, valid=False, correct=None, error=why)
-
-
-def _validator(schema: dict[str, Any]) -> Any:
-    try:
-        return jsonschema_rs.validator_for(schema, retriever=_no_retrieval)
-    except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
-        line = str(error).strip().split("\n", 1)[0]
-        raise ConfigError(f"client.yaml: use_case.schema: is no usable JSON Schema ({line})") from error
+    return Scored(
+        sample_id=sample.id,
+        expected=sample.expected,
+        output=None,
+        parsed=None,
+        valid=False,
+        correct=None,
+        error=(answer.error if answer is not None else None) or NO_ANSWER,
+        cluster=sample.cluster,
+    )
 
 
 def _no_retrieval(uri: str) -> Any:
@@ -164,7 +157,7 @@ def _compare_fields(expected: Mapping[str, Any], said: Mapping[str, Any]) -> tup
 
 
 def _folded(value: Any) -> str:
-    return _canonical(_fold_strings(value))
+    return canonical_json(_fold_strings(value))
 
 
 def _fold_strings(value: Any) -> Any:
@@ -177,59 +170,3 @@ def _fold_strings(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _fold_strings(item) for key, item in value.items()}
     return value
-
-
-def _canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-
-
-def _json_answer(output: str, labels: tuple[str, ...]) -> str | None:
-    found = first_json_object(output)
-    if found is None:
-        return None
-    if not labels:
-        return _canonical(found)
-    value = next(iter(found.values())) if len(found) == 1 else found.get("label")
-    return _label(value, labels) if isinstance(value, str) else None
-
-
-def _label(text: str, labels: tuple[str, ...]) -> str | None:
-    plain, stripped = _label_table(labels)
-    key = text.strip().casefold()
-    return plain.get(key) or stripped.get(_strip(key))
-
-
-def _strip(text: str) -> str:
-    start, end = 0, len(text)
-    while start < end and _is_outer(text[start]):
-        start += 1
-    while end > start and _is_outer(text[end - 1]):
-        end -= 1
-    return text[start:end]
-
-
-def _is_outer(character: str) -> bool:
-    return character.isspace() or unicodedata.category(character)[0] in "PS"
-
-
-@lru_cache(maxsize=16)
-def _label_table(labels: tuple[str, ...]) -> tuple[dict[str, str], dict[str, str]]:
-    plain = {label.strip().casefold(): label for label in labels}
-    by_stripped: dict[str, list[str]] = {}
-    for label in labels:
-        by_stripped.setdefault(_strip(label.casefold()), []).append(label)
-    # "C" and "C++" differ by punctuation alone: then only the exact spelling counts.
-    return plain, {key: found[0] for key, found in by_stripped.items() if len(found) == 1 and key}
-
-
-def _first_label(output: str, labels: tuple[str, ...]) -> str | None:
-    pattern, plain = _label_pattern(labels)
-    found = pattern.search(output.casefold())
-    return plain[found.group()] if found else None
-
-
-@lru_cache(maxsize=16)
-def _label_pattern(labels: tuple[str, ...]) -> tuple[re.Pattern[str], dict[str, str]]:
-    plain = {label.strip().casefold(): label for label in labels}
-    longest_first = sorted(plain, key=len, reverse=True)
-    return re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, longest_first)) + r")(?!\w)"), plain

@@ -9,7 +9,11 @@ import orjson
 
 from delivery.artifacts import Example, Sample, Suite, sha256_json
 from delivery.client_config import ClientConfig, UseCase
-from delivery.errors import ClientDataError, ConfigError
+from delivery.errors import ClientDataError
+from delivery.evaluation.scoring.choices import LETTERS
+from delivery.evaluation.scoring.questions import is_readable
+from delivery.evaluation.suites.freezing import frozen
+from delivery.evaluation.suites.references import checked_reference
 
 MOST_SLICES = 12
 
@@ -18,22 +22,21 @@ def use_case_suite(config: ClientConfig, test: Sequence[Example]) -> Suite:
     """The suite ``use_case`` of a client: one sample per holdout row, in their order.
 
     Slices are the expected label (classification) or the first schema property where it is one of few values
-    (extraction), and every metadata key that has 2 to 12 values.
+    (extraction), and every metadata key that has 2 to 12 values. Rows of one ``data.splits.group_by`` value are a cluster.
+
+    ``expected`` is the row's answer. A ``preference`` holds its two answers as options, in an order that the row's id
+    decides; a system says which it prefers, or an endpoint scores both as its choices. A ``role_play`` holds the system
+    prompt as its persona and the user's turns.
 
     Raises:
-        ConfigError: the use case's type cannot be scored yet.
-        ClientDataError: no rows, an id twice, or a label that is none; names file and line.
+        ClientDataError: no rows, an id twice, or an answer that is none; names file and line.
     """
     use_case = config.use_case
-    if use_case.type not in ("classification", "extraction"):
-        raise ConfigError(
-            f"{config.folder / 'client.yaml'}: use_case.type: {use_case.type} is not supported yet; "
-            "use classification or extraction"
-        )
     if not test:
         raise ClientDataError(f"{config.client}: no test rows to evaluate on; give some rows split: test")
     _refuse_twice(test)
     slices = _slices(use_case, test)
+    group_by = config.data.splits.group_by
     samples = tuple(
         Sample(
             id=row.id,
@@ -41,26 +44,22 @@ def use_case_suite(config: ClientConfig, test: Sequence[Example]) -> Suite:
             expected=_expected(use_case, row),
             input_sha256=row.input_sha256,
             slices=slices[index],
+            cluster=row.metadata.get(group_by, "") if group_by else "",
+            reference=_reference(use_case, row),
         )
         for index, row in enumerate(test)
     )
-    labels = use_case.labels or ()
-    named = {
-        "samples": [[s.id, s.expected, s.slices, [[message.role, message.content] for message in s.messages]] for s in samples],
-        "labels": labels,
-        "schema": use_case.json_schema,
-        "parse": use_case.parse,
-    }
-    return Suite(
+    suite = Suite(
         name="use_case",
         kind="use_case",
-        scorer="classification" if use_case.type == "classification" else "extraction",
+        scorer=use_case.type,
         parse=use_case.parse,
         samples=samples,
-        labels=labels,
+        labels=use_case.labels or (),
         json_schema=use_case.json_schema,
-        sha256=sha256_json(named),
+        sha256="",
     )
+    return frozen(suite)
 
 
 def _refuse_twice(test: Sequence[Example]) -> None:
@@ -74,12 +73,39 @@ def _refuse_twice(test: Sequence[Example]) -> None:
 def _expected(use_case: UseCase, row: Example) -> str:
     if use_case.type == "extraction":
         _object(row)
-        return row.answer
-    folded = {label.casefold(): label for label in use_case.labels or ()}
-    label = folded.get(row.answer.strip().casefold())
-    if label is None:
-        raise ClientDataError(f"{_where(row)}: answer: {row.answer[:80]!r} is not among use_case.labels; correct the label")
-    return label
+    elif use_case.type == "qa" and not is_readable(row.answer, numeric=False):
+        raise ClientDataError(f"{_where(row)}: answer: holds neither a word nor a number; correct the label")
+    elif use_case.type == "preference":
+        return LETTERS[_options(row).index(row.answer)]
+    elif use_case.type == "classification":
+        folded = {label.casefold(): label for label in use_case.labels or ()}
+        label = folded.get(row.answer.strip().casefold())
+        if label is None:
+            raise ClientDataError(f"{_where(row)}: answer: {row.answer[:80]!r} is not among use_case.labels; correct the label")
+        return label
+    return row.answer
+
+
+def _reference(use_case: UseCase, row: Example) -> dict[str, Any]:
+    if use_case.type == "preference":
+        return checked_reference("preference", {"options": _options(row)})
+    if use_case.type == "qa":
+        return checked_reference("qa", {})
+    if use_case.type == "role_play":
+        turns = [message.content for message in row.messages if message.role == "user"]
+        persona = next((message.content for message in row.messages if message.role == "system"), use_case.system_prompt)
+        try:
+            return checked_reference("role_play", {"persona": persona, "turns": turns})
+        except ValueError as error:
+            raise ClientDataError(f"{_where(row)}: messages: {error}") from error
+    return {}
+
+
+def _options(row: Example) -> list[str]:
+    if not row.rejected:
+        raise ClientDataError(f"{_where(row)}: has no answer that was not preferred; write the row as prompt, chosen, rejected")
+    turned = int(sha256_json(row.id)[:2], 16) % 2
+    return [row.rejected, row.answer] if turned else [row.answer, row.rejected]
 
 
 def _slices(use_case: UseCase, test: Sequence[Example]) -> list[dict[str, str]]:
@@ -90,7 +116,7 @@ def _slices(use_case: UseCase, test: Sequence[Example]) -> list[dict[str, str]]:
             _set(rows, key, values)
     if use_case.type == "classification":
         _set(rows, "label", [_expected(use_case, row) for row in test])
-    else:
+    elif use_case.type == "extraction":
         properties: dict[str, Any] = (use_case.json_schema or {})["properties"]
         name = next(iter(properties))
         values = [_text(_object(row).get(name)) for row in test]
