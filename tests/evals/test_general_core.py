@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
+from delivery.artifacts import Answer
 from delivery.dataset.shingles import folded, shingles, similarity
+from delivery.evaluation.scoring.scorers import score
 from tests.evals.general_core_checks import BY_HAND, CHECKS
 
 FOLDER = Path(__file__).parents[2] / "evals" / "general_core"
@@ -230,3 +232,16 @@ def test_every_request_has_a_text_that_follows_all_its_rules() -> None:
         if not rules.is_followed(rule["id"], rule["kwargs"], texts[sample["id"]])
     ]
     assert broken == []
+
+
+def test_the_scorers_take_every_accepted_answer_as_right() -> None:
+    loading = pytest.importorskip("delivery.evaluation.suites.loading")
+    suite = loading.read_suite(FOLDER)
+    texts = {line["id"]: line["output"] for line in lines(COMPLIANT)}
+    for place in range(max(len(sample.reference.get("answers", ())) for sample in suite.samples) + 1):
+        said = []
+        for sample in suite.samples:
+            accepted = [sample.expected, *sample.reference.get("answers", ())]
+            text = f"I have thought about it for 2 minutes.\nAnswer: {accepted[min(place, len(accepted) - 1)]}"
+            said.append(Answer(sample.id, texts.get(sample.id, text)))
+        assert [row.sample_id for row in score(suite, said) if not row.correct] == []
