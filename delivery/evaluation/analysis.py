@@ -22,7 +22,7 @@ from delivery.artifacts import (
     SystemResult,
 )
 from delivery.evaluation.scoring.metrics import summarise
-from delivery.evaluation.scoring.scorers import first_json_object
+from delivery.evaluation.scoring.parsing import first_json_object
 from delivery.evaluation.system import System
 
 SHOWN = 8

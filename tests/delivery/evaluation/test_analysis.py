@@ -41,7 +41,8 @@ def test_confusions_are_the_whole_table_of_labels_with_invalid_answers_apart() -
 
 
 def test_an_extraction_is_confused_field_by_field() -> None:
-    right, other = ('{"line": "motor", "urgent": %s, "reference": null}' % urgent for urgent in ("true", "false"))
+    right = '{"line": "motor", "urgent": true, "reference": null}'
+    other = right.replace("true", "false")
     suite = extraction([right, right])
     found = analyse(suite, [result("candidate", suite, [other, "no json"]), result("baseline", suite, [right, other])])
     assert found is not None
