@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
-from delivery.artifacts import Answer, Estimate, Scored, Suite, SystemResult
+from delivery.artifacts import Answer, Scored, Suite, SystemResult
 from delivery.errors import EvalIncompleteError
 from delivery.evaluation.statistics.bootstrap import SEED, Statistic, bootstrap
+from delivery.evaluation.statistics.proportions import cluster_sums, rate
 from delivery.evaluation.system import System
 
 Counts = NDArray[np.float32]
@@ -41,6 +41,7 @@ def summarise(
 
     Classification: accuracy (Wilson score interval, Wilson 1927), macro-F1 (percentile bootstrap, Efron 1979) and the
     share of invalid answers (Wilson). Extraction: micro-F1 over fields (bootstrap), exact match (Wilson), invalid share.
+    Where samples come in clusters, clusters are drawn, and Wilson's interval is taken at their effective number.
     ``answers`` bring tokens and seconds; the seconds of single answers are summed.
 
     Raises:
@@ -50,13 +51,14 @@ def summarise(
     if not counted:
         first = next((one.error for one in scored if one.error), "no samples")
         raise EvalIncompleteError(f"suite {suite.name}: {system.system} answered none of {len(scored)} samples: {first}")
+    clusters = [one.cluster for one in counted]
     metrics = {
-        metric.name: wilson(int(metric.counts[:, 0].sum()), len(counted))
+        metric.name: rate(metric.counts[:, 0], clusters)
         if metric.proportion
-        else bootstrap(metric.counts, metric.statistic, seed=seed)
+        else bootstrap(cluster_sums(metric.counts, clusters), metric.statistic, seed=seed)
         for metric in metrics_of(suite, counted)
     }
-    metrics["invalid_rate"] = wilson(sum(not one.valid for one in counted), len(counted))
+    metrics["invalid_rate"] = rate([not one.valid for one in counted], clusters)
     return SystemResult(
         system=system.system,
         model=system.model,
@@ -72,6 +74,7 @@ def summarise(
         prompt_tokens=sum(answer.prompt_tokens or 0 for answer in answers),
         completion_tokens=sum(answer.completion_tokens or 0 for answer in answers),
         seconds=sum(answer.seconds or 0.0 for answer in answers),
+        suite_sha256=suite.sha256,
     )
 
 
@@ -84,12 +87,6 @@ def metrics_of(suite: Suite, counted: Sequence[Scored]) -> tuple[Metric, ...]:
     fields = np.array([[one.tp, one.fp, one.fn] for one in counted], dtype=np.float32).reshape(-1, 3)
     micro = Metric("field_micro_f1", fields, micro_f1, proportion=False)
     return micro, Metric("exact_match", right, ratio, proportion=True)
-
-
-def wilson(successes: int, n: int) -> Estimate:
-    """A share of ``n`` with its 95 % score interval (Wilson, "Probable inference", JASA 22, 1927)."""
-    interval = binomtest(successes, n).proportion_ci(confidence_level=0.95, method="wilson")
-    return Estimate(successes / n, float(interval.low), float(interval.high))
 
 
 def ratio(sums: Values) -> Values:
