@@ -125,13 +125,19 @@ class Promise(Section):
 
 
 class Gates(Section):
-    """Margins in units of the suite's primary metric (0 to 1), fixed before anything is measured."""
+    """Margins in units of the suite's primary metric (0 to 1), fixed before anything is measured.
+
+    ``promotion_alpha`` bounds the chance that any of all nights puts a candidate into service that is not better than the
+    champion (``require_champion: better``), or that is worse by ``champion_margin`` (``not_worse``).
+    """
 
     general_margin: float = Field(default=0.02, ge=0, lt=1)
     quantization_margin: float = Field(default=0.01, ge=0, lt=1)
     champion_margin: float = Field(default=0.01, ge=0, lt=1)
     baseline_margin: float = Field(default=0.02, ge=0, lt=1)
     require_baseline: Literal["better", "not_worse", "none"] = "not_worse"
+    require_champion: Literal["better", "not_worse"] = "better"
+    promotion_alpha: float = Field(default=0.05, gt=0, lt=0.5)
 
 
 class Evaluation(Section):

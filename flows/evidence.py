@@ -30,7 +30,7 @@ from delivery.evaluation import Endpoint, Request, System
 from flows.line import Line
 from flows.results import Artifacts
 from flows.steps import Step
-from flows.versions import champion_of
+from flows.versions import champion_of, count_look
 
 SLOTS = 8
 """Requests that a server answers at once during evaluation."""
@@ -140,12 +140,14 @@ def evaluate_encoder(line: Line, data: str) -> str:
 @Step
 def evaluate_champion(line: Line, data: str, plan: str, artifacts: str) -> list[str]:
     """The version in service on the same holdout; none when there is none, or when the candidate is that version."""
-    champion = champion_of(line)
-    if champion is None or champion.sha256 == line.read(Artifacts, artifacts).shipped.sha256:
+    champion, shipped = champion_of(line), line.read(Artifacts, artifacts).shipped
+    if champion is None or champion.sha256 == shipped.sha256:
         return []
-    length = line.read(TrainingPlan, plan)
+    length, suite = line.read(TrainingPlan, plan), suite_of(line, data)
     system = System("champion", line.config.base_model, artifact=champion.format)
-    return [put_through(line, Contender(system, champion.sha256, served(champion, length)), suite_of(line, data), length)]
+    result = put_through(line, Contender(system, champion.sha256, served(champion, length)), suite, length)
+    count_look(line, champion, shipped, suite)
+    return [result]
 
 
 @Step

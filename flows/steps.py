@@ -36,7 +36,7 @@ from delivery.settings import bundled, get_settings
 from flows.line import Line
 from flows.results import Artifacts, Load, Registered, Written
 from flows.summary import summarise
-from flows.versions import registry_of
+from flows.versions import look_of, registry_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -272,13 +272,14 @@ def estimate_cost(line: Line, evidence: str, load: str) -> str:
 @Step
 def decide(line: Line, checked: str, evidence: str) -> str:
     """Whether the candidate may go into service, gate by gate."""
+    look = look_of(line)
 
     def work(_: Path, __: OnProgress) -> Decision:
         suite = line.read(SuiteResult, evidence)
         line.delivery.repository.record_results(line.delivery.delivery_id, suite)
-        return evaluation.decide(line.config, [suite], line.read(DataReport, checked))
+        return evaluation.decide(line.config, [suite], line.read(DataReport, checked), look=look)
 
-    return line.stage("decide", {"evidence": evidence, "checked": checked}, work)
+    return line.stage("decide", {"evidence": evidence, "checked": checked, "look": look}, work)
 
 
 @Step

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from delivery import registry
-from delivery.artifacts import Artifact
+from delivery.artifacts import Artifact, Suite, sha256_json
 from delivery.client_config import load_client
 from delivery.errors import ConfigError, GateNotPassed
 from delivery.settings import Workspace, find_workspace
@@ -26,6 +26,20 @@ def champion_of(line: Line) -> Artifact | None:
     """The shipped artifact of the version in service, or None."""
     champion = registry_of(line.workspace).champion(line.config.client)
     return champion.shipped if champion is not None else None
+
+
+def count_look(line: Line, champion: Artifact, candidate: Artifact, suite: Suite) -> None:
+    """Enter this delivery as a test of the champion; the same candidate on the same samples is no further one."""
+    line.delivery.repository.record_look(
+        line.delivery.delivery_id,
+        champion_sha256=champion.sha256,
+        test_sha256=sha256_json({"candidate": candidate.sha256, "suite": suite.sha256}),
+    )
+
+
+def look_of(line: Line) -> int:
+    """The how-manieth test of its champion this delivery is, from 1."""
+    return line.delivery.repository.look(line.delivery.delivery_id) or 1
 
 
 def versions(client: str) -> list[dict[str, Any]]:

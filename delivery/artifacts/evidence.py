@@ -126,13 +126,16 @@ class SystemResult:
     seconds: float = 0.0
     pack_sha256: str = ""
     """The baseline pack that holds the answers, where one does."""
+    suite_sha256: str = ""
+    """The suite whose samples were asked; systems that were asked other samples are not compared."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """System ``a`` against ``b`` on the samples that both answered. ``difference`` is a minus b.
 
-    ``discordant`` counts samples that only a, and only b, got right; None for an unpaired comparison.
+    ``discordant`` counts samples that only a, and only b, got right; None for an unpaired comparison. ``verdict`` follows
+    from the interval, the margin and ``p_adjusted`` (where set; else ``p_value``).
     """
 
     a: str
@@ -147,6 +150,16 @@ class Comparison:
     discordant: tuple[int, int] | None
     margin: float
     verdict: Verdict
+    p_margin: float | None = None
+    """One-sided p-value that a is behind b by the margin or more: small where "not worse" is shown."""
+    p_adjusted: float | None = None
+    """``p_value`` after Holm's adjustment, where this is one of the promised endpoints."""
+    detectable: float | None = None
+    """The difference that so many samples show with 80 % power, at the disagreement seen."""
+    dropped: int = 0
+    """Samples that are not among the ``n`` because a or b has no answer to them."""
+    clusters: int | None = None
+    """How many groups of dependent samples the ``n`` are; None where every sample stands for itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,13 +177,19 @@ class RoundGain:
 
 @dataclass(frozen=True, slots=True)
 class SliceResult:
-    """The primary metric of the candidate and the baseline on a part of the suite."""
+    """The primary metric of the candidate and the baseline on a part of the suite.
+
+    ``difference`` is candidate minus baseline on the samples that both answered. ``q_value`` is its p-value after the
+    adjustment of Benjamini and Hochberg over all slices of the suite.
+    """
 
     name: str
     value: str
     n: int
     candidate: Estimate
     baseline: Estimate | None
+    difference: Estimate | None = None
+    q_value: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,9 @@ from delivery.artifacts import (
     SystemName,
     SystemResult,
 )
-from delivery.client_config import ClientConfig
+from delivery.client_config import ClientConfig, Gates
 from delivery.errors import EvalIncompleteError
+from delivery.evaluation.statistics.verdicts import level_of_look
 
 _SOURCE: dict[Source, str] = {
     "local": "measured here",
@@ -26,18 +27,23 @@ _SOURCE: dict[Source, str] = {
 }
 _TEST = {
     "mcnemar_exact": "exact McNemar",
+    "cluster_sign_flip": "exact sign-flip test over clusters",
     "paired_bootstrap": "paired bootstrap",
+    "cluster_bootstrap": "paired bootstrap over clusters",
     "unpaired": "unpaired",
 }
 
 
-def decide(config: ClientConfig, suites: Sequence[SuiteResult], data: DataReport) -> Decision:
+def decide(config: ClientConfig, suites: Sequence[SuiteResult], data: DataReport, *, look: int = 1) -> Decision:
     """All gates of a delivery, on the primary metric of the use case's suite; promoted when every one is passed.
 
     data: nothing refused. baseline: ``require_baseline`` (with a stand-in, which is not the promised baseline, the gate
-    says so in its name). base: not worse than the untouched base. quantization: what ships is not worse than the
-    adapter. champion, where one is in service: not worse than it. "Not worse" means shown to be within the margin: an
-    inconclusive comparison does not pass.
+    says so in its name). base: not worse than the untouched base. general, where suites of that kind were ordered: not
+    worse than the untouched base on any of them. quantization: what ships is not worse than the adapter. champion, where
+    one is in service: ``require_champion``, at the level of this ``look`` (the how-manieth candidate it is, from 1, that
+    was tested against this champion). "Not worse" means shown to be within the margin: an inconclusive comparison does
+    not pass. Gates that all have to be passed need no adjustment for their number (Berger, "Multiparameter hypothesis
+    testing and acceptance sampling", Technometrics 24, 1982).
 
     Raises:
         EvalIncompleteError: the use case's suite, or the candidate on it, is missing.
@@ -47,12 +53,16 @@ def decide(config: ClientConfig, suites: Sequence[SuiteResult], data: DataReport
     if suite is None or candidate is None:
         raise EvalIncompleteError(f"{config.client}: the candidate has no result on the suite use_case; run it first")
     gates = [_data(data), _baseline(config, suite, candidate), _within(suite, candidate, "base", name="base")]
+    general = [one for one in suites if one.kind == "general"]
+    if general:
+        gates.append(_general(general))
     if candidate.artifact == "adapter":
         gates.append(Gate("quantization", True, "The adapter ships as it was trained; nothing was quantized."))
     else:
         gates.append(_within(suite, candidate, "adapter", name="quantization"))
-    if suite.system("champion") is not None:
-        gates.append(_within(suite, candidate, "champion", name="champion"))
+    champion = suite.system("champion")
+    if champion is not None:
+        gates.append(_champion(config.evaluation.gates, suite, candidate, champion, look=look))
     return Decision(promote=all(gate.passed for gate in gates), gates=tuple(gates))
 
 
@@ -90,6 +100,40 @@ def _within(suite: SuiteResult, candidate: SystemResult, other: SystemName, *, n
         return Gate(name, False, f"The {other} was not measured on {suite.suite}, so nothing is shown against it.")
     passed = comparison.verdict in ("better", "not_worse")
     return Gate(name, passed, f"{_sentence(suite, candidate, result, comparison)} Required: better or not_worse.")
+
+
+def _general(suites: Sequence[SuiteResult]) -> Gate:
+    found = []
+    for suite in suites:
+        candidate = suite.system("candidate")
+        if candidate is None:
+            found.append(Gate("general", False, f"The candidate was not measured on {suite.suite}."))
+        else:
+            found.append(_within(suite, candidate, "base", name="general"))
+    return Gate("general", all(gate.passed for gate in found), " ".join(gate.why for gate in found))
+
+
+def _champion(gates: Gates, suite: SuiteResult, candidate: SystemResult, champion: SystemResult, *, look: int) -> Gate:
+    comparison = suite.comparison("candidate", "champion")
+    if comparison is None:
+        return Gate("champion", False, f"The champion was not compared on {suite.suite}, so nothing is shown against it.")
+    p_value, shown = _p_better(comparison), "better"
+    if gates.require_champion == "not_worse":
+        p_value = 1.0 if comparison.p_margin is None else comparison.p_margin
+        shown = f"not worse by {100 * comparison.margin:.1f} points"
+    level = level_of_look(look, alpha=gates.promotion_alpha)
+    return Gate(
+        "champion",
+        p_value <= level,
+        f"{_sentence(suite, candidate, champion, comparison)} Required: {shown}, at the level of this look. It is look "
+        f"{look} at this champion: one-sided p {_p_value(p_value)} against {level:.2g}, this look's part of the "
+        f"{gates.promotion_alpha:g} that all looks share.",
+    )
+
+
+def _p_better(comparison: Comparison) -> float:
+    """One-sided p-value that the candidate is no better, from a test that is the same in both directions."""
+    return comparison.p_value / 2 if comparison.difference > 0 else 1 - comparison.p_value / 2
 
 
 def _sentence(suite: SuiteResult, candidate: SystemResult, other: SystemResult, comparison: Comparison) -> str:

@@ -12,14 +12,25 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, create_engine, delete, event, inspect, select, text, update
+from sqlalchemy import Engine, create_engine, delete, event, func, inspect, select, text, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from delivery.artifacts import Artifact, DataReport, Decision, Progress, SuiteResult
 from delivery.errors import ConfigError
-from delivery.store.tables import Base, ClientRow, DatasetRow, DeliveryRow, EvalRow, ReportRow, StageRow, VersionRow, now
+from delivery.store.tables import (
+    Base,
+    ClientRow,
+    DatasetRow,
+    DeliveryRow,
+    EvalRow,
+    LookRow,
+    ReportRow,
+    StageRow,
+    VersionRow,
+    now,
+)
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -258,6 +269,37 @@ class ClientRepository:
                 .where(VersionRow.client == self.client, VersionRow.number == number)
                 .values(override_reason=reason)
             )
+
+    def record_look(self, delivery_id: str, *, champion_sha256: str, test_sha256: str) -> int:
+        """Count a delivery's test against a champion; returns the how-manieth it is, from 1.
+
+        ``test_sha256`` names candidate and samples: repeated, it is the look that it was. Only the holder of the client's
+        lock may call this.
+        """
+        with self._write() as session:
+            row = session.get(LookRow, (self.client, delivery_id))
+            if row is not None:
+                return row.number
+            same = (LookRow.client == self.client, LookRow.champion_sha256 == champion_sha256)
+            number = session.scalar(select(LookRow.number).where(*same, LookRow.test_sha256 == test_sha256).limit(1))
+            if number is None:
+                number = (session.scalar(select(func.max(LookRow.number)).where(*same)) or 0) + 1
+            session.add(
+                LookRow(
+                    client=self.client,
+                    delivery_id=delivery_id,
+                    champion_sha256=champion_sha256,
+                    test_sha256=test_sha256,
+                    number=number,
+                )
+            )
+            return number
+
+    def look(self, delivery_id: str) -> int | None:
+        """The how-manieth test of its champion a delivery was; None where it met none."""
+        with self._sessions() as session:
+            row = session.get(LookRow, (self.client, delivery_id))
+            return row.number if row is not None else None
 
     def results(self, delivery_id: str) -> Sequence[EvalRow]:
         """The recorded results of a delivery."""

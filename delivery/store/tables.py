@@ -126,6 +126,26 @@ class EvalRow(Base):
     created_at: Mapped[str] = mapped_column(String(32), default=now)
 
 
+class LookRow(Base):
+    """A delivery that tested its candidate against a champion, and the how-manieth such test of that champion it was.
+
+    The same candidate on the same samples is one test, however many deliveries repeat it.
+    """
+
+    __tablename__ = "champion_looks"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["client", "delivery_id"], ["deliveries.client", "deliveries.id"], name="fk_champion_looks_delivery"
+        ),
+    )
+    client: Mapped[str] = mapped_column(String(63), primary_key=True)
+    delivery_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    champion_sha256: Mapped[str] = mapped_column(String(64))
+    test_sha256: Mapped[str] = mapped_column(String(64))
+    number: Mapped[int]
+    created_at: Mapped[str] = mapped_column(String(32), default=now)
+
+
 class ReportRow(Base):
     """Where the report of a delivery lies."""
 

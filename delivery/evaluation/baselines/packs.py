@@ -203,7 +203,7 @@ def published_result(pack: BaselinePack, suite: Suite) -> SystemResult:
     same = {suite.primary_metric} | ({"micro_f1"} if suite.scorer == "classification" else set())
     if pack.metric not in same:
         raise ConfigError(f"{path}: metric: is {pack.metric!r}, but the suite decides by {suite.primary_metric}")
-    from delivery.evaluation.scoring.metrics import wilson
+    from delivery.evaluation.statistics.proportions import wilson
 
     interval = wilson(round(pack.score * pack.n), pack.n)
     return SystemResult(

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
-from delivery.artifacts import Answer, Estimate, Scored, Suite, SystemResult
+from delivery.artifacts import Answer, Scored, Suite, SystemResult
 from delivery.errors import EvalIncompleteError
 from delivery.evaluation.scoring.scorers import JUDGED
 from delivery.evaluation.statistics.bootstrap import SEED, Statistic, bootstrap
+from delivery.evaluation.statistics.proportions import cluster_sums, rate
 from delivery.evaluation.system import System
 
 Counts = NDArray[np.float32]
@@ -46,6 +46,7 @@ def summarise(
     that were not refused. Instructions: ``accuracy`` (all rules of a prompt, read strictly), ``instruction_accuracy``,
     ``loose_accuracy``, ``loose_instruction_accuracy``. Preference: ``accuracy``, ties half. Judged: the mean score. Every suite
     has ``invalid_rate``.
+    Where samples come in clusters, clusters are drawn, and Wilson's interval is taken at their effective number.
     ``answers`` bring tokens and seconds; the seconds of single answers are summed.
 
     Raises:
@@ -55,13 +56,14 @@ def summarise(
     if not counted:
         first = next((one.error for one in scored if one.error), "no samples")
         raise EvalIncompleteError(f"suite {suite.name}: {system.system} answered none of {len(scored)} samples: {first}")
+    clusters = [one.cluster for one in counted]
     metrics = {
-        metric.name: wilson(int(metric.counts[:, 0].sum()), len(counted))
+        metric.name: rate(metric.counts[:, 0], clusters)
         if metric.proportion
-        else bootstrap(metric.counts, metric.statistic, seed=seed)
+        else bootstrap(cluster_sums(metric.counts, clusters), metric.statistic, seed=seed)
         for metric in metrics_of(suite, counted)
     }
-    metrics["invalid_rate"] = wilson(sum(not one.valid for one in counted), len(counted))
+    metrics["invalid_rate"] = rate([not one.valid for one in counted], clusters)
     return SystemResult(
         system=system.system,
         model=system.model,
@@ -77,6 +79,7 @@ def summarise(
         prompt_tokens=sum(answer.prompt_tokens or 0 for answer in answers),
         completion_tokens=sum(answer.completion_tokens or 0 for answer in answers),
         seconds=sum(answer.seconds or 0.0 for answer in answers),
+        suite_sha256=suite.sha256,
     )
 
 
@@ -107,12 +110,6 @@ def metrics_of(suite: Suite, counted: Sequence[Scored]) -> tuple[Metric, ...]:
     if "instructions" in asked:
         further += _of_instructions(counted, [scorer == "instructions" for scorer in asked])
     return right, *further
-
-
-def wilson(successes: int, n: int) -> Estimate:
-    """A share of ``n`` with its 95 % score interval (Wilson, "Probable inference", JASA 22, 1927)."""
-    interval = binomtest(successes, n).proportion_ci(confidence_level=0.95, method="wilson")
-    return Estimate(successes / n, float(interval.low), float(interval.high))
 
 
 def ratio(sums: Values) -> Values:

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
+from scipy.stats import t as student
 
 from delivery.artifacts import Estimate
 
@@ -23,18 +25,31 @@ Statistic = Callable[[NDArray[Any]], NDArray[Any]]
 
 
 class Difference(NamedTuple):
-    """Statistic of a minus that of b, with its 95 % interval and two-sided p-value."""
+    """Statistic of a minus that of b, with its 95 % interval, standard error and the error's degrees of freedom."""
 
     value: float
     low: float
     high: float
-    p_value: float
+    error: float
+    df: float
+
+    def p_value(self) -> float:
+        """Two-sided p-value that there is no difference."""
+        return min(1.0, 2 * self.p_below(0.0), 2 * (1 - self.p_below(0.0)))
+
+    def p_below(self, bound: float) -> float:
+        """One-sided p-value that the true difference is ``bound`` or less."""
+        return float(student.sf((self.value - bound) / self.error, self.df)) if self.error > 0 else float(self.value <= bound)
 
 
 def bootstrap(counts: NDArray[Any], statistic: Statistic, *, draws: int = DRAWS, seed: int = SEED) -> Estimate:
-    """A statistic of per-sample counts (samples x columns) with its 95 % percentile interval (Efron, 1979)."""
+    """A statistic of counts (samples x columns; clusters x columns where samples come in clusters) with its 95 % interval.
+
+    Percentile interval (Efron, 1979), expanded where rows are few (Hesterberg, "What teachers should know about the
+    bootstrap", 2015, section 5.3).
+    """
     values = np.concatenate([statistic(sums) for sums in _resamples(counts, draws=draws, seed=seed)])
-    low, high = np.quantile(values, (0.025, 0.975))
+    low, high = np.quantile(values, _tails(len(counts)))
     return Estimate(_value(counts, statistic), float(low), float(high))
 
 
@@ -49,8 +64,11 @@ def paired_bootstrap(
 ) -> Difference:
     """Difference of a statistic between two systems on the same samples (rows of ``a`` and ``b`` belong together).
 
-    Percentile interval over resamples of whole samples; two-sided p-value with one added to both counts (Davison and
-    Hinkley, "Bootstrap Methods and their Application", 1997, section 4.2).
+    A row holds the counts of a sample, or their sums over a cluster: rows are drawn whole. Interval and p-values are
+    Student's on the standard error of the draws (Efron and Tibshirani, "An introduction to the bootstrap", 1993, section
+    12.4), so that they agree with each other. Percentiles of the draws cover less where clusters are few or disagreements
+    rare (93 % at 15 clusters of 20, where this covers 97 %), and a share of 10,000 draws cannot tell levels below 1 in
+    5,000 apart, as a test that is repeated for many nights has to.
 
     ``unit`` is the smallest disagreement there can be, as the counts of a system that is right and of one that is wrong.
     It is added once in favour of each side before resampling, as Bonett and Price ("Adjusted Wald confidence interval
@@ -59,6 +77,7 @@ def paired_bootstrap(
     as "not worse" in up to half of all cases (60 samples, margin 1 point) where 2.5 % are meant.
     """
     observed = _value(a, statistic) - _value(b, statistic)
+    rows = len(a)
     if unit is not None:
         right, wrong = unit
         a, b = np.vstack([a, right, wrong]), np.vstack([b, wrong, right])
@@ -69,9 +88,17 @@ def paired_bootstrap(
             for sums in _resamples(np.hstack([a, b]), draws=draws, seed=seed)
         ]
     )
-    low, high = np.quantile(values, (0.025, 0.975))
-    tail = min(int((values <= 0).sum()), int((values >= 0).sum())) + 1
-    return Difference(observed, float(low), float(high), min(1.0, 2 * tail / (draws + 1)))
+    df = max(rows - 1, 1)
+    error = float(values.std() * np.sqrt(rows / df))
+    half = error * float(student.ppf(0.975, df))
+    return Difference(observed, max(-1.0, observed - half), min(1.0, observed + half), error, df)
+
+
+def _tails(rows: int) -> NDArray[Any]:
+    """The shares of draws to cut off at both ends for a 95 % interval: 2.5 % for many rows, less for few."""
+    df = max(rows - 1, 1)
+    tail = float(norm.cdf(-np.sqrt(max(rows, 2) / df) * student.ppf(0.975, df)))
+    return np.array([tail, 1 - tail])
 
 
 def _value(counts: NDArray[Any], statistic: Statistic) -> float:

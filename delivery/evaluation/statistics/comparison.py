@@ -1,56 +1,70 @@
 """Is the candidate better? Paired wherever both systems answered the same samples.
 
-Proportions (accuracy, exact match): exact McNemar test for the p-value. F1: paired bootstrap. Either way the interval
-of the difference is the paired bootstrap's, and the verdict follows from interval and margin alone.
+Proportions (accuracy, exact match): exact McNemar test and Tango's interval; where samples come in clusters, the sign-flip
+test over clusters and the same interval at the effective number of samples. F1 and judged scores: bootstrap, of samples or
+of whole clusters. The verdict follows from interval, p-value and margin.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest, norm
+from scipy.stats import norm
 
 from delivery.artifacts import Comparison, Estimate, Scored, SliceResult, Suite, SuiteResult, SystemName, SystemResult
-from delivery.client_config import Gates, Verdict
-from delivery.errors import EvalIncompleteError
-from delivery.evaluation.scoring.metrics import Metric, metrics_of, wilson
+from delivery.client_config import Gates
+from delivery.evaluation.scoring.metrics import Metric, metrics_of, ratio
+from delivery.evaluation.statistics.alignment import Pairs, pair, require_aligned
 from delivery.evaluation.statistics.bootstrap import SEED, Difference, bootstrap, paired_bootstrap
+from delivery.evaluation.statistics.multiple import benjamini_hochberg
+from delivery.evaluation.statistics.power import detectable_by_error, detectable_difference
+from delivery.evaluation.statistics.proportions import (
+    cluster_sums,
+    paired_effect,
+    paired_interval,
+    paired_p_below,
+    rate,
+    sign_flip_exact,
+)
+from delivery.evaluation.statistics.verdicts import verdict
 
 AGAINST: tuple[SystemName, ...] = ("baseline", "base", "champion", "encoder", "adapter")
 SMALLEST_SLICE = 5
 
 
-class Discordant(NamedTuple):
-    """Samples that only a, and only b, got right."""
+class _Tested(NamedTuple):
+    """What a test of one metric on pairs of outcomes says, whichever test fits the metric."""
 
-    only_a: int
-    only_b: int
-
-
-class _Pairs(NamedTuple):
-    a: list[Scored]
-    b: list[Scored]
+    test: str
+    difference: Estimate
+    p_value: float
+    p_margin: float
+    detectable: float
 
 
 def compare(suite: Suite, systems: Sequence[SystemResult], *, gates: Gates, seed: int = SEED) -> SuiteResult:
     """The candidate against every other system: on the primary metric, and on exact match where that is another.
 
-    Margins: ``quantization_margin`` against the adapter, ``champion_margin`` against the champion, else
-    ``baseline_margin``. Without a candidate there are no comparisons and no slices.
+    Margins: ``quantization_margin`` against the adapter, ``champion_margin`` against the champion, ``general_margin``
+    against the base on a suite of kind general, else ``baseline_margin``. Without a candidate there are no comparisons
+    and no slices.
 
     Raises:
+        IntegrityError: a system was asked other samples than the suite's.
         EvalIncompleteError: the candidate and another system have not one answered sample in common.
     """
+    require_aligned(suite, systems)
     by_name = {result.system: result for result in systems}
     candidate = by_name.get("candidate")
     comparisons: list[Comparison] = []
     if candidate is not None:
         for name in AGAINST:
             if name in by_name:
-                comparisons += _against(suite, candidate, by_name[name], margin=_margin(name, gates), seed=seed)
+                comparisons += _against(suite, candidate, by_name[name], margin=_margin(suite, name, gates), seed=seed)
     return SuiteResult(
         suite=suite.name,
         kind=suite.kind,
@@ -60,30 +74,6 @@ def compare(suite: Suite, systems: Sequence[SystemResult], *, gates: Gates, seed
         comparisons=tuple(comparisons),
         slices=() if candidate is None else _slices(suite, candidate, by_name.get("baseline"), seed=seed),
     )
-
-
-def verdict(low: float, high: float, margin: float) -> Verdict:
-    """What an interval of a difference (candidate minus other) shows, given a margin (same unit, not negative).
-
-    ``better``: all of it above 0. ``not_worse``: none of it below -margin (Piaggio et al., "Reporting of noninferiority
-    and equivalence randomized trials", JAMA 2012). ``worse``: all of it below 0, and reaching below -margin.
-    ``inconclusive``: it allows both a gain and a loss beyond the margin.
-    """
-    if low > 0:
-        return "better"
-    if low >= -margin:
-        return "not_worse"
-    return "worse" if high < 0 else "inconclusive"
-
-
-def mcnemar_exact(discordant: Discordant) -> float:
-    """Two-sided p-value that both systems are right equally often.
-
-    Exact binomial test on the discordant pairs (McNemar, Psychometrika 12, 1947; the exact conditional form in
-    Fagerland, Lydersen and Laake, "The McNemar test for binary matched-pairs data", 2013).
-    """
-    n = discordant.only_a + discordant.only_b
-    return float(binomtest(discordant.only_a, n, 0.5).pvalue) if n else 1.0
 
 
 def unpaired_difference(a: Estimate, b: Estimate) -> Difference:
@@ -97,61 +87,89 @@ def unpaired_difference(a: Estimate, b: Estimate) -> Difference:
     below = float(np.hypot(a.value - a.low, b.high - b.value))
     above = float(np.hypot(a.high - a.value, b.value - b.low))
     half = below if difference > 0 else above
-    z = abs(difference) / (half / norm.ppf(0.975)) if half > 0 else (np.inf if difference else 0.0)
-    return Difference(difference, difference - below, difference + above, float(2 * norm.sf(z)))
+    return Difference(difference, difference - below, difference + above, half / float(norm.ppf(0.975)), np.inf)
 
 
-def _margin(name: SystemName, gates: Gates) -> float:
+def _margin(suite: Suite, name: SystemName, gates: Gates) -> float:
     if name == "adapter":
         return gates.quantization_margin
-    return gates.champion_margin if name == "champion" else gates.baseline_margin
+    if name == "champion":
+        return gates.champion_margin
+    return gates.general_margin if (suite.kind, name) == ("general", "base") else gates.baseline_margin
 
 
 def _against(suite: Suite, a: SystemResult, b: SystemResult, *, margin: float, seed: int) -> list[Comparison]:
     if not b.samples:
         return [_unpaired(suite, a, b, margin=margin)]
-    pairs = _pair(a.samples, b.samples)
-    if not pairs.a:
-        raise EvalIncompleteError(f"suite {suite.name}: {a.system} and {b.system} have no answered sample in common")
-    discordant = _discordant(pairs)
+    pairs = pair(suite, a, b)
+    groups = len(cluster_sums(np.ones((len(pairs.a), 1)), pairs.clusters))
     found = []
     for ours, theirs in zip(metrics_of(suite, pairs.a), metrics_of(suite, pairs.b), strict=True):
         if ours.name not in (suite.primary_metric, "exact_match"):
             continue
-        unit = _smallest_disagreement(ours)
-        difference = paired_bootstrap(ours.counts, theirs.counts, ours.statistic, unit=unit, seed=seed)
+        tested = _test(ours, theirs, pairs, margin=margin, seed=seed)
+        difference = tested.difference
         found.append(
             Comparison(
                 a=a.system,
                 b=b.system,
                 metric=ours.name,
-                test="mcnemar_exact" if ours.proportion else "paired_bootstrap",
+                test=tested.test,
                 difference=difference.value,
                 low=difference.low,
                 high=difference.high,
-                p_value=mcnemar_exact(discordant) if ours.proportion else difference.p_value,
+                p_value=tested.p_value,
                 n=len(pairs.a),
-                discordant=(discordant.only_a, discordant.only_b),
+                discordant=_discordant(pairs),
                 margin=margin,
-                verdict=verdict(difference.low, difference.high, margin),
+                verdict=verdict(difference.low, difference.high, margin, p_value=tested.p_value),
+                p_margin=tested.p_margin,
+                detectable=tested.detectable,
+                dropped=pairs.dropped,
+                clusters=groups if groups < len(pairs.a) else None,
             )
         )
     return found
 
 
-def _pair(a: Sequence[Scored], b: Sequence[Scored]) -> _Pairs:
-    theirs = {one.sample_id: one for one in b if one.correct is not None}
-    ours = [one for one in a if one.correct is not None and one.sample_id in theirs]
-    return _Pairs(ours, [theirs[one.sample_id] for one in ours])
+def _test(ours: Metric, theirs: Metric, pairs: Pairs, *, margin: float, seed: int) -> _Tested:
+    if ours.proportion:
+        return _test_proportion(ours, theirs, pairs, margin=margin)
+    a, b = (cluster_sums(metric.counts, pairs.clusters) for metric in (ours, theirs))
+    found = paired_bootstrap(a, b, ours.statistic, unit=_smallest_disagreement(ours), seed=seed)
+    return _Tested(
+        test="paired_bootstrap" if len(a) == len(ours.counts) else "cluster_bootstrap",
+        difference=Estimate(found.value, found.low, found.high),
+        p_value=found.p_value(),
+        p_margin=found.p_below(-margin),
+        detectable=detectable_by_error(found.error),
+    )
 
 
-def _discordant(pairs: _Pairs) -> Discordant:
+def _test_proportion(ours: Metric, theirs: Metric, pairs: Pairs, *, margin: float) -> _Tested:
+    gain = ours.counts[:, 0] - theirs.counts[:, 0]
+    outcomes = np.stack([gain > 0, gain < 0, np.ones_like(gain)], axis=1).astype(np.float64)
+    only_a, only_b, sizes = cluster_sums(outcomes, pairs.clusters).T
+    low, high = paired_interval(only_a, only_b, sizes)
+    n, discordant = len(gain), only_a.sum() + only_b.sum()
+    effect = float(paired_effect(only_a, only_b, sizes).factor)
+    return _Tested(
+        test="mcnemar_exact" if len(sizes) == n else "cluster_sign_flip",
+        difference=Estimate(float(gain.mean(dtype=np.float64)), float(low), float(high)),
+        p_value=sign_flip_exact(only_a - only_b),
+        p_margin=paired_p_below(only_a, only_b, sizes, bound=-margin),
+        # One more of two: no disagreement among few samples does not mean that there is none.
+        detectable=detectable_difference(n / effect, discordance=float((discordant + 1) / (n + 2))),
+    )
+
+
+def _discordant(pairs: Pairs) -> tuple[int, int]:
     outcomes = [(bool(a.correct), bool(b.correct)) for a, b in zip(pairs.a, pairs.b, strict=True)]
-    return Discordant(outcomes.count((True, False)), outcomes.count((False, True)))
+    return outcomes.count((True, False)), outcomes.count((False, True))
 
 
 def _smallest_disagreement(metric: Metric) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    if metric.proportion:
+    if metric.statistic is ratio:
         return np.array([1, 1], np.float32), np.array([0, 1], np.float32)
     # One field of an extraction of average size.
     fields = max(1.0, round(float((metric.counts[:, 0] + metric.counts[:, 2]).mean())))
@@ -169,11 +187,13 @@ def _unpaired(suite: Suite, a: SystemResult, b: SystemResult, *, margin: float) 
         difference=difference.value,
         low=difference.low,
         high=difference.high,
-        p_value=difference.p_value,
+        p_value=difference.p_value(),
         n=a.n_scored,
         discordant=None,
         margin=margin,
-        verdict=verdict(difference.low, difference.high, margin),
+        verdict=verdict(difference.low, difference.high, margin, p_value=difference.p_value()),
+        p_margin=difference.p_below(-margin),
+        detectable=detectable_by_error(difference.error),
     )
 
 
@@ -182,12 +202,13 @@ def _slices(suite: Suite, candidate: SystemResult, baseline: SystemResult | None
     for sample in suite.samples:
         for name, value in sample.slices.items():
             members.setdefault((name, value), set()).add(sample.id)
-    found = []
+    found, p_values = [], []
     for (name, value), ids in sorted(members.items()):
-        ours = [one for one in candidate.samples if one.sample_id in ids and one.correct is not None]
+        ours, theirs = _answered(candidate, ids), _answered(baseline, ids)
         if len(ours) < SMALLEST_SLICE:
             continue
-        theirs = [one for one in baseline.samples if one.sample_id in ids and one.correct is not None] if baseline else []
+        tested = _test_slice(suite, candidate, baseline, ids, seed=seed)
+        p_values.append(tested.p_value if tested is not None else None)
         found.append(
             SliceResult(
                 name=name,
@@ -195,13 +216,33 @@ def _slices(suite: Suite, candidate: SystemResult, baseline: SystemResult | None
                 n=len(ours),
                 candidate=_primary(suite, ours, seed=seed),
                 baseline=_primary(suite, theirs, seed=seed) if theirs else None,
+                difference=tested.difference if tested is not None else None,
             )
         )
-    return tuple(found)
+    q_values = iter(benjamini_hochberg([p for p in p_values if p is not None]))
+    return tuple(part if p is None else replace(part, q_value=next(q_values)) for part, p in zip(found, p_values, strict=True))
+
+
+def _answered(result: SystemResult | None, ids: set[str]) -> list[Scored]:
+    return [one for one in result.samples if one.sample_id in ids and one.correct is not None] if result is not None else []
+
+
+def _test_slice(
+    suite: Suite, candidate: SystemResult, baseline: SystemResult | None, ids: set[str], *, seed: int
+) -> _Tested | None:
+    if baseline is None:
+        return None
+    ours, theirs = (replace(result, samples=tuple(_answered(result, ids))) for result in (candidate, baseline))
+    both = {one.sample_id for one in ours.samples} & {one.sample_id for one in theirs.samples}
+    if len(both) < SMALLEST_SLICE:
+        return None
+    pairs = pair(suite, ours, theirs)
+    return _test(metrics_of(suite, pairs.a)[0], metrics_of(suite, pairs.b)[0], pairs, margin=0.0, seed=seed)
 
 
 def _primary(suite: Suite, counted: Sequence[Scored], *, seed: int) -> Estimate:
     metric = metrics_of(suite, counted)[0]
+    clusters = [one.cluster for one in counted]
     if metric.proportion:
-        return wilson(int(metric.counts[:, 0].sum()), len(counted))
-    return bootstrap(metric.counts, metric.statistic, seed=seed)
+        return rate(metric.counts[:, 0], clusters)
+    return bootstrap(cluster_sums(metric.counts, clusters), metric.statistic, seed=seed)

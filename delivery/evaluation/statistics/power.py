@@ -30,14 +30,16 @@ def needed_samples(difference: float, *, discordance: float) -> int:
 
     ``discordance`` is the share of samples on which exactly one system is right; it is at least ``difference``.
     Source: Connor, "Sample size for testing differences in proportions for the paired-sample design", Biometrics 1987.
+    His formula is for the approximate test. The exact one takes about 1 / ``difference`` samples more: with them its power,
+    counted out, is 79 to 81 % for differences of 2 to 15 points (without them 76 to 79 %).
     """
     discordance = max(discordance, difference)
     z_alpha, z_beta = NormalDist().inv_cdf(1 - ALPHA / 2), NormalDist().inv_cdf(POWER)
     spread = z_alpha * math.sqrt(discordance) + z_beta * math.sqrt(max(discordance - difference**2, 0.0))
-    return math.ceil((spread / difference) ** 2)
+    return math.ceil((spread / difference) ** 2 + 1 / difference)
 
 
-def detectable_difference(n: int, *, discordance: float) -> float:
+def detectable_difference(n: float, *, discordance: float) -> float:
     """The smallest difference (0 to 1) that ``n`` samples show with 80 % power; 1.0 when even that is too small."""
     low, high = 1e-6, 1.0
     if n < needed_samples(high, discordance=discordance):
@@ -46,6 +48,11 @@ def detectable_difference(n: int, *, discordance: float) -> float:
         middle = (low + high) / 2
         low, high = (low, middle) if needed_samples(middle, discordance=discordance) <= n else (middle, high)
     return high
+
+
+def detectable_by_error(error: float) -> float:
+    """The difference that shows with 80 % power where the difference of two systems has this standard error."""
+    return min(1.0, (NormalDist().inv_cdf(1 - ALPHA / 2) + NormalDist().inv_cdf(POWER)) * error)
 
 
 def power_of(n: int, *, promise: float, seen: float | None = None) -> Power:

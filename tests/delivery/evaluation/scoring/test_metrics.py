@@ -6,8 +6,9 @@ from sklearn.metrics import f1_score
 
 from delivery.errors import EvalIncompleteError
 from delivery.evaluation import raise_if_incomplete
-from delivery.evaluation.scoring.metrics import micro_f1, ratio, wilson
+from delivery.evaluation.scoring.metrics import micro_f1, ratio
 from delivery.evaluation.statistics.bootstrap import bootstrap
+from delivery.evaluation.statistics.proportions import wilson
 from tests.delivery.evaluation.cases import LABELS, classification, extraction, result
 
 EXPECTED = '{"line":"home","urgent":true,"reference":"HX-1"}'
