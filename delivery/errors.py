@@ -38,6 +38,16 @@ class EvalIncompleteError(DeliveryError):
     """Too many samples of a suite could not be scored for its number to mean anything."""
 
 
+class BudgetReached(EvalIncompleteError):
+    """The next paid call could pass the budget; everything answered so far is kept."""
+
+    exit_code = 2
+
+
+class NotServed(ConfigError):
+    """The endpoint does not serve the model that was asked for."""
+
+
 class IntegrityError(DeliveryError):
     """A file is not the one that its recorded hash names."""
 

@@ -27,6 +27,7 @@ class Settings(BaseSettings):
     openai_base_url: str = Field(
         default="https://api.openai.com/v1", validation_alias=AliasChoices("OPENAI_BASE_URL", "DELIVERY_OPENAI_BASE_URL")
     )
+    offline: bool = Field(default=False, description="ask no endpoint outside this machine; stored answers only")
     threads: int | None = Field(default=None, ge=1, description="CPU threads for training and serving; all cores by default")
 
 

@@ -66,6 +66,8 @@ class Answer:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     seconds: float | None = None
+    model: str = ""
+    """The name under which the endpoint answered, such as a dated snapshot; empty where it gave none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from delivery.artifacts import (
     Analysis,
@@ -34,6 +35,7 @@ from delivery.evaluation.baselines.packs import (
     verify_pack,
 )
 from delivery.evaluation.baselines.prompting import choose_shots, few_shot, zero_shot
+from delivery.evaluation.endpoints.budget import Budget, TokenPrice
 from delivery.evaluation.endpoints.endpoint import Endpoint, FakeEndpoint, Request, collect
 from delivery.evaluation.gates import decide
 from delivery.evaluation.scoring.parsing import parse
@@ -42,7 +44,11 @@ from delivery.evaluation.statistics.power import Power, power_check, power_of
 from delivery.evaluation.suites.use_case import use_case_suite
 from delivery.evaluation.system import System, raise_if_incomplete
 
+if TYPE_CHECKING:
+    from delivery.evaluation.endpoints.openai import OpenAIEndpoint
+
 __all__ = [
+    "Budget",
     "Coverage",
     "Endpoint",
     "FakeEndpoint",
@@ -51,6 +57,7 @@ __all__ = [
     "Power",
     "Request",
     "System",
+    "TokenPrice",
     "analyse",
     "choose_shots",
     "clean_scores",
@@ -123,11 +130,15 @@ def local_endpoint(base: BaseModel, *, adapter: Artifact | None = None) -> Endpo
     return HFEndpoint(Path(base.path), name=name, adapter=Path(adapter.path) if adapter is not None else None)
 
 
-def http_endpoint(base_url: str, *, model: str, name: str = "", api_key: str = "", concurrency: int = 8) -> Endpoint:
+def http_endpoint(
+    base_url: str, *, model: str, name: str = "", api_key: str = "", concurrency: int = 8, budget: Budget | None = None
+) -> OpenAIEndpoint:
     """Anything that speaks OpenAI's chat completions under ``base_url``. See ``openai.OpenAIEndpoint``.
 
-    ``name`` says exactly what answers where ``model`` does not, such as the served artifact's hash.
+    ``name`` says exactly what answers where ``model`` and address do not, such as the served artifact's hash.
     """
-    from delivery.evaluation.endpoints.openai import OpenAIEndpoint
+    from delivery.evaluation.endpoints.openai import Calls, OpenAIEndpoint
 
-    return OpenAIEndpoint(base_url, model=model, name=name, api_key=api_key, concurrency=concurrency)
+    return OpenAIEndpoint(
+        base_url, model=model, name=name, api_key=api_key, calls=Calls(concurrency=concurrency), budget=budget
+    )

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, Protocol
-
-import orjson
-from pydantic import TypeAdapter, ValidationError
+from typing import Protocol
 
 from delivery.artifacts import Answer, Message, OnProgress, Progress, no_progress, sha256_json
+from delivery.errors import BudgetReached, EvalIncompleteError
+from delivery.evaluation.endpoints.store import AnswerStore
+from delivery.settings import get_settings
 
 OnAnswer = Callable[[Answer], None]
 
-_ANSWERS: TypeAdapter[Answer] = TypeAdapter(Answer)
+NOTHING = "the endpoint gave no answer"
+NAMED = 3
+"""Ids that a sentence about missing answers names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What one sample asks: all messages, system prompt and shots included."""
+    """What one sample asks: all messages, system prompt, tools (as text) and shots included.
+
+    A sample that is asked several times, for the spread of its answers, has another ``repeat`` each time.
+    """
 
     sample_id: str
     messages: tuple[Message, ...]
+    repeat: int = 0
 
 
 class Endpoint(Protocol):
@@ -31,7 +36,8 @@ class Endpoint(Protocol):
 
     @property
     def name(self) -> str:
-        """Names exactly what answers (weights or API snapshot): answers are stored and reused under it."""
+        """Names exactly what answers (weights, or provider and API snapshot) and with which parameters, without a secret:
+        answers are stored and reused under it."""
 
     def answer(self, requests: Sequence[Request], *, max_new_tokens: int, on_answer: OnAnswer) -> None:
         """Answer every request once, in any order, calling ``on_answer`` in the caller's thread as each is done.
@@ -40,6 +46,7 @@ class Endpoint(Protocol):
 
         Raises:
             ConfigError: no request can be answered (wrong key, no such model).
+            BudgetReached: the endpoint has a budget, and the next call could pass it.
             RetryableError: the endpoint is down.
         """
 
@@ -73,6 +80,11 @@ class FakeEndpoint:
             )
 
 
+def key_of(name: str, request: Request, max_new_tokens: int) -> str:
+    """What an answer is stored under: the hash of who is asked, and of everything that it is asked."""
+    return sha256_json([name, max_new_tokens, request])
+
+
 def collect(
     endpoint: Endpoint,
     requests: Sequence[Request],
@@ -80,70 +92,49 @@ def collect(
     path: Path,
     max_new_tokens: int,
     on_progress: OnProgress = no_progress,
+    offline: bool | None = None,
 ) -> tuple[Answer, ...]:
     """Answers to all requests, in their order; those already in ``path`` are not asked again.
 
-    ``path`` is JSON lines, one answer each, written out as it arrives and on the disk when this returns. An answer is
-    reused when endpoint, sample, messages and ``max_new_tokens`` are the same. Errors are not stored, so a later call
-    asks those again. A line torn by a kill is cut off.
+    ``path`` is an ``AnswerStore``: each answer is in it before the next is asked for. Errors are not stored, so a later
+    call asks those again. With ``offline`` (by default ``DELIVERY_OFFLINE``) nothing is asked at all.
 
     Raises:
         ValueError: two requests for one sample.
+        EvalIncompleteError: offline, and not every answer is stored; says how many are missing, and the first.
+        BudgetReached: likewise, when the endpoint's budget has no room for the next call.
         ConfigError, RetryableError: from the endpoint; what was answered before is kept.
     """
-    keys = {request.sample_id: _key(endpoint.name, request, max_new_tokens) for request in requests}
+    keys = {request.sample_id: key_of(endpoint.name, request, max_new_tokens) for request in requests}
     if len(keys) != len(requests):
         raise ValueError("two requests for one sample")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch()
-    with path.open("r+b") as stream:
-        stored = _read(stream)
-        answers = {sample_id: stored[key] for sample_id, key in keys.items() if key in stored}
+    with AnswerStore(path) as store:
+        answers = {sample_id: found for sample_id, key in keys.items() if (found := store.get(key)) is not None}
         waiting = [request for request in requests if request.sample_id not in answers]
-        done = Progress(len(answers), len(requests), "samples")
-        on_progress(done)
+        on_progress(Progress(len(answers), len(requests), "samples"))
 
         def keep(answer: Answer) -> None:
-            nonlocal done
+            if answer.sample_id not in keys or answer.sample_id in answers:
+                return
+            if answer.output is None and answer.error is None:
+                answer = replace(answer, error=NOTHING)
             answers[answer.sample_id] = answer
-            if answer.error is None:
-                stream.write(_line(keys[answer.sample_id], answer))
-                stream.flush()
-            done = done._replace(done=done.done + 1)
-            on_progress(done)
+            store.put(keys[answer.sample_id], answer)
+            on_progress(Progress(len(answers), len(requests), "samples"))
 
+        if waiting and (get_settings().offline if offline is None else offline):
+            raise EvalIncompleteError(
+                f"offline: {_missing(requests, answers)} in {path}; unset DELIVERY_OFFLINE to ask for them"
+            )
         try:
             if waiting:
                 endpoint.answer(waiting, max_new_tokens=max_new_tokens, on_answer=keep)
-        finally:
-            stream.flush()
-            os.fsync(stream.fileno())
-    unanswered = "the endpoint gave no answer"
-    return tuple(answers.get(r.sample_id) or Answer(r.sample_id, None, error=unanswered) for r in requests)
+        except BudgetReached as reached:
+            raise BudgetReached(f"{reached}; {_missing(requests, answers)}") from None
+    return tuple(answers.get(r.sample_id) or Answer(r.sample_id, None, error=NOTHING) for r in requests)
 
 
-def _key(name: str, request: Request, max_new_tokens: int) -> str:
-    messages = [[message.role, message.content] for message in request.messages]
-    return sha256_json([name, request.sample_id, messages, max_new_tokens])
-
-
-def _line(key: str, answer: Answer) -> bytes:
-    return orjson.dumps({"key": key, "answer": _ANSWERS.dump_python(answer)}) + b"\n"
-
-
-def _read(stream: BinaryIO) -> dict[str, Answer]:
-    """The answers of a file, which is cut after its last whole line and left open at its end."""
-    stored: dict[str, Answer] = {}
-    whole = 0
-    for line in stream:
-        if not line.endswith(b"\n"):
-            break
-        try:
-            record = orjson.loads(line)
-            stored[record["key"]] = _ANSWERS.validate_python(record["answer"])
-        except (orjson.JSONDecodeError, ValidationError, KeyError, TypeError):
-            break
-        whole += len(line)
-    stream.seek(whole)
-    stream.truncate()
-    return stored
+def _missing(requests: Sequence[Request], answers: Mapping[str, Answer]) -> str:
+    lacking = [r.sample_id for r in requests if r.sample_id not in answers or answers[r.sample_id].output is None]
+    named = ", ".join(lacking[:NAMED]) + (", ..." if len(lacking) > NAMED else "")
+    return f"{len(lacking)} of {len(requests)} answers are missing (ids {named})"

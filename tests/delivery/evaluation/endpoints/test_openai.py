@@ -17,8 +17,7 @@ from werkzeug import Response
 from delivery.artifacts import Answer, Message
 from delivery.errors import ConfigError, RetryableError
 from delivery.evaluation import Request
-from delivery.evaluation.endpoints import openai
-from delivery.evaluation.endpoints.openai import OpenAIEndpoint
+from delivery.evaluation.endpoints.openai import Calls, OpenAIEndpoint
 
 PATH = "/v1/chat/completions"
 ASKED = [Request(f"r-{i}", (Message("system", "s"), Message("user", f"q{i}"))) for i in range(6)]
@@ -38,7 +37,8 @@ def completion(text: str | None, **choice: Any) -> dict[str, Any]:
 
 def ask(server: HTTPServer, n: int = 1, *, base: str = "/v1", **options: Any) -> list[Answer]:
     given: list[Answer] = []
-    endpoint = OpenAIEndpoint(server.url_for(base), model="m", api_key="sk-secret", **options)
+    calls = Calls(**{"first_wait_seconds": 0.01, **options})
+    endpoint = OpenAIEndpoint(server.url_for(base), model="m", api_key="sk-secret", calls=calls)
     endpoint.answer(ASKED[:n], max_new_tokens=17, on_answer=given.append)
     return sorted(given, key=lambda a: a.sample_id)
 
@@ -127,19 +127,18 @@ def test_a_prompt_that_is_too_long_is_an_error_of_its_sample(httpserver: HTTPSer
     assert [a.error for a in ask(httpserver, 2)] == ["HTTP 400: context length is 8"] * 2
 
 
-def test_a_server_that_hangs_is_an_error_in_time(httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_hangs_is_an_error_in_time(httpserver: HTTPServer) -> None:
     release = threading.Event()
-    monkeypatch.setattr(openai, "TIMEOUT_SECONDS", 0.2)
     httpserver.expect_request(PATH).respond_with_handler(lambda _: Response(str(release.wait(5))))
     started = time.monotonic()
-    given = ask(httpserver, 1, retries=0)
+    given = ask(httpserver, 1, retries=0, timeout_seconds=0.2)
     release.set()
     assert given[0].error == "no answer in time"
     assert time.monotonic() - started < 3
 
 
 def test_a_server_that_is_not_there_is_said_to_be_down(httpserver: HTTPServer) -> None:
-    endpoint = OpenAIEndpoint("http://127.0.0.1:9/v1", model="m", concurrency=2, retries=0)
+    endpoint = OpenAIEndpoint("http://127.0.0.1:9/v1", model="m", calls=Calls(concurrency=2, retries=0))
     given: list[Answer] = []
     with pytest.raises(RetryableError, match="4 requests in a row could not connect"):
         endpoint.answer(ASKED, max_new_tokens=1, on_answer=given.append)
