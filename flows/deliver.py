@@ -1,15 +1,15 @@
 """One delivery, from the client's rows to the report: read it downward.
 
 Every line is a stage; its body is the task of the same name in ``flows/steps.py``, ``flows/evidence.py``,
-``flows/baseline.py`` or ``flows/labeling.py``, which calls the stage's package in ``delivery/``. Only references to stored
-results pass from line to line.
+``flows/baseline.py``, ``flows/suites.py`` or ``flows/labeling.py``, which calls the stage's package in ``delivery/``. Only
+references to stored results pass from line to line.
 """
 
 from __future__ import annotations
 
 from prefect import flow
 
-from flows import baseline, evidence, labeling, steps
+from flows import baseline, evidence, labeling, steps, suites
 
 
 @flow(name="deliver", persist_result=False, validate_parameters=False)
@@ -31,9 +31,10 @@ def deliver(delivery_id: str) -> str:
         *evidence.evaluate_champion(delivery_id, data, plan, artifacts),
     ]
     compared = evidence.compare(delivery_id, data, systems)
+    further = suites.evaluate_suites(delivery_id, data, base, plan, artifacts)
     load = steps.measure_load(delivery_id, data, plan, artifacts)
     steps.estimate_cost(delivery_id, compared, load)
-    decision = steps.decide(delivery_id, checked, compared)
+    decision = steps.decide(delivery_id, checked, [compared, *further])
     version = steps.register(delivery_id, data, base, artifacts, decision)
     rounds = labeling.measure_rounds(delivery_id, data)
-    return steps.write_report(delivery_id, version, rounds)
+    return steps.write_report(delivery_id, version, further, rounds)

@@ -6,7 +6,7 @@ champion is not asked again what it answered as a candidate.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,6 +20,7 @@ from delivery.artifacts import (
     BaseModel,
     OnProgress,
     Sample,
+    Scorer,
     Suite,
     SuiteResult,
     SystemResult,
@@ -51,13 +52,18 @@ def suite_of(line: Line, data: str) -> Suite:
     return evaluation.use_case_suite(line.config, line.rows(data).splits.test)
 
 
-def served(artifact: Artifact, plan: TrainingPlan, *, shots: int = 0) -> Callable[[Path], AbstractContextManager[Endpoint]]:
-    """The artifact behind the server that would serve it, asked through the official client."""
+def served(
+    artifact: Artifact, plan: TrainingPlan, *, shots: int = 0, context: int = 0
+) -> Callable[[Path], AbstractContextManager[Endpoint]]:
+    """The artifact behind the server that would serve it, asked through the official client.
+
+    A request has room for the client's own rows with ``shots`` of them in the prompt, and for ``context`` tokens at least.
+    """
 
     @contextmanager
     def reach(folder: Path) -> Iterator[Endpoint]:
-        context = plan.max_length + plan.max_new_tokens + shots * plan.stats.longest
-        with serving.serve(artifact, slots=SLOTS, context_per_slot=context, log=folder / "server.log") as server:
+        room = max(context, plan.max_length + plan.max_new_tokens + shots * plan.stats.longest)
+        with serving.serve(artifact, slots=SLOTS, context_per_slot=room, log=folder / "server.log") as server:
             yield evaluation.http_endpoint(
                 server.base_url, model=server.model, name=artifact.sha256, concurrency=SLOTS, api_key="local"
             )
@@ -65,28 +71,42 @@ def served(artifact: Artifact, plan: TrainingPlan, *, shots: int = 0) -> Callabl
     return reach
 
 
-def _here(model: BaseModel, adapter: Artifact | None, _: Path) -> AbstractContextManager[Endpoint]:
+def here(model: BaseModel, adapter: Artifact | None, _: Path) -> AbstractContextManager[Endpoint]:
+    """The base, or the adapter on it, answering in this process."""
     return nullcontext(evaluation.local_endpoint(model, adapter=adapter))
 
 
-def put_through(line: Line, contender: Contender, suite: Suite, plan: TrainingPlan) -> str:
-    """Ask a contender every sample of the suite, score what it said, and keep the result as a stage."""
+def put_through(
+    line: Line, contender: Contender, suite: Suite, plan: TrainingPlan, *, room: Mapping[Scorer, int] | None = None
+) -> str:
+    """Ask a contender every sample of the suite, score what it said, and keep the result as a stage.
+
+    ``room`` gives the tokens that an answer may have by what scores it; without it, as many as the client's own may have.
+    """
     system = contender.system
+    rooms = {sample.id: (room or {}).get(sample.scorer or suite.scorer, plan.max_new_tokens) for sample in suite.samples}
 
     def work(folder: Path, on_progress: OnProgress) -> SystemResult:
         kept = line.folder("answers") / f"{contender.identity}.jsonl"
+        answers: list[Answer] = []
         with contender.reach(folder) as endpoint:
-            answers = evaluation.collect(
-                endpoint,
-                [contender.prompt(sample) for sample in suite.samples],
-                path=kept,
-                max_new_tokens=plan.max_new_tokens,
-                on_progress=on_progress,
-            )
+            for tokens in sorted(set(rooms.values())):
+                answers += evaluation.collect(
+                    endpoint,
+                    [contender.prompt(sample) for sample in suite.samples if rooms[sample.id] == tokens],
+                    path=kept,
+                    max_new_tokens=tokens,
+                    on_progress=_after(len(answers), len(rooms), on_progress),
+                )
         return score(line, suite, answers, system=system)
 
-    inputs = {"suite": suite.sha256, "identity": contender.identity, "plan": plan.max_new_tokens, "prompting": system.prompting}
-    return line.stage(f"evaluate_{system.system}", inputs, work)
+    inputs = {"suite": suite.sha256, "identity": contender.identity, "rooms": rooms, "prompting": system.prompting}
+    own = suite.kind == "use_case"
+    return line.stage(f"evaluate_{system.system}" if own else f"{system.system}_on_{suite.name}", inputs, work)
+
+
+def _after(done: int, total: int, on_progress: OnProgress) -> OnProgress:
+    return lambda progress: on_progress(progress._replace(done=done + progress.done, total=total))
 
 
 def score(
@@ -111,7 +131,7 @@ def evaluate_candidate(line: Line, data: str, plan: str, artifacts: str) -> str:
 def evaluate_adapter(line: Line, data: str, base: str, plan: str, adapter: str) -> str:
     """The adapter before merging and quantization, in this process: what the shipped artifact must not fall behind."""
     model, trained, length = line.read(BaseModel, base), line.read(Adapter, adapter).artifact, line.read(TrainingPlan, plan)
-    reach = partial(_here, model, trained)
+    reach = partial(here, model, trained)
     contender = Contender(System("adapter", model.name, artifact="adapter"), trained.sha256, reach)
     return put_through(line, contender, suite_of(line, data), length)
 
@@ -120,7 +140,7 @@ def evaluate_adapter(line: Line, data: str, base: str, plan: str, adapter: str) 
 def evaluate_base(line: Line, data: str, base: str, plan: str) -> str:
     """The base model as it was found: what the client would have without us."""
     model, length = line.read(BaseModel, base), line.read(TrainingPlan, plan)
-    contender = Contender(System("base", model.name, artifact="merged"), model.sha256, partial(_here, model, None))
+    contender = Contender(System("base", model.name, artifact="merged"), model.sha256, partial(here, model, None))
     return put_through(line, contender, suite_of(line, data), length)
 
 

@@ -6,7 +6,7 @@ said before a delivery (``delivery plan``, ``delivery data check``).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
@@ -24,6 +24,7 @@ from delivery.artifacts import (
     Intake,
     LabeledDataset,
     OnProgress,
+    Suite,
     SuiteResult,
     TrainingPlan,
     no_progress,
@@ -32,7 +33,7 @@ from delivery.artifacts import (
     verify_artifact,
 )
 from delivery.errors import ClientDataError, RetryableError
-from delivery.settings import bundled, get_settings
+from delivery.settings import get_settings
 from flows.line import Line
 from flows.results import Artifacts, Load, Registered, Written
 from flows.summary import summarise
@@ -149,15 +150,20 @@ def examine(
     return dataset.check(rows.dataset, rows.splits, context, on_progress=on_progress)
 
 
+def further_suites(line: Line) -> Iterator[Suite]:
+    """The suites that the client ordered beside the one of its own task.
+
+    Raises:
+        ConfigError: one is not there, or is wrong, or cannot be run here; names file and key.
+    """
+    for name in dict.fromkeys(line.config.evaluation.suites):
+        if name != "use_case":
+            yield evaluation.load_suite(name, line.workspace)
+
+
 def _samples_of_suites(line: Line) -> dict[str, list[str]]:
-    """The texts of the ordered suites that bring samples of their own, which training rows must not know."""
-    found = {}
-    for suite in line.config.evaluation.suites:
-        places = (line.workspace.root / "evals" / suite, bundled("evals", suite))
-        samples = next((place / "samples.jsonl" for place in places if (place / "samples.jsonl").is_file()), None)
-        if samples is not None:
-            found[suite] = [row.text for row in dataset.read_unlabeled([str(samples)])]
-    return found
+    """The texts of those suites, which training rows must not know."""
+    return {suite.name: [dataset.input_text(sample.messages) for sample in suite.samples] for suite in further_suites(line)}
 
 
 def refuse_unusable(findings: DataReport, client: str) -> None:
@@ -270,14 +276,15 @@ def estimate_cost(line: Line, evidence: str, load: str) -> str:
 
 
 @Step
-def decide(line: Line, checked: str, evidence: str) -> str:
+def decide(line: Line, checked: str, evidence: list[str]) -> str:
     """Whether the candidate may go into service, gate by gate."""
     look = look_of(line)
 
     def work(_: Path, __: OnProgress) -> Decision:
-        suite = line.read(SuiteResult, evidence)
-        line.delivery.repository.record_results(line.delivery.delivery_id, suite)
-        return evaluation.decide(line.config, [suite], line.read(DataReport, checked), look=look)
+        suites = [line.read(SuiteResult, reference) for reference in evidence]
+        for suite in suites:
+            line.delivery.repository.record_results(line.delivery.delivery_id, suite)
+        return evaluation.decide(line.config, suites, line.read(DataReport, checked), look=look)
 
     return line.stage("decide", {"evidence": evidence, "checked": checked, "look": look}, work)
 
@@ -316,17 +323,19 @@ def register(line: Line, data: str, base: str, artifacts: str, decision: str) ->
 
 
 @Step
-def write_report(line: Line, version: str, rounds: str) -> str:
+def write_report(line: Line, version: str, further: list[str], rounds: str) -> str:
     """Everything that this delivery found, as HTML for people, JSON for machines and CSV of every sample."""
     delivery = line.delivery
     folder = line.workspace.reports(line.config.client, delivery.delivery_id)
 
     def work(_: Path, __: OnProgress) -> Written:
-        written = sha256_file(report.write(summarise(line), folder).json)
+        written = sha256_file(report.write(summarise(line, further), folder).json)
         delivery.repository.record_report(delivery.delivery_id, folder=folder, sha256=written)
         return Written(str(folder), written)
 
-    return line.stage("write_report", {"delivery": delivery.delivery_id, "version": version, "rounds": rounds}, work)
+    return line.stage(
+        "write_report", {"delivery": delivery.delivery_id, "version": version, "further": further, "rounds": rounds}, work
+    )
 
 
 def decision_of(delivery_id: str) -> Decision:

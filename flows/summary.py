@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -36,10 +37,11 @@ PACKAGES = (
 )
 
 
-def summarise(line: Line) -> Report:
-    """The report of a delivery whose stages have all finished."""
+def summarise(line: Line, further: Sequence[str] = ()) -> Report:
+    """The report of a delivery whose stages have all finished; ``further`` refers to the suites beside its own task's."""
     delivery, config = line.delivery, line.config
     suite = line.read(SuiteResult, line.finished("compare"))
+    suites = [line.read(SuiteResult, reference) for reference in further]
     artifacts = line.read(Artifacts, line.finished("quantize"))
     plan = line.read(TrainingPlan, line.finished("plan_training"))
     return Report(
@@ -54,14 +56,14 @@ def summarise(line: Line) -> Report:
         training=line.read(Adapter, line.finished("train")).record,
         artifacts=artifacts.made,
         shipped=artifacts.shipped.format,
-        suites=(suite,),
+        suites=(suite, *suites),
         recovery=tuple(_recovery(suite, artifacts.shipped.format)),
         latency=line.read(Load, line.finished("measure_load")).latency,
         cost=line.read(CostEstimate, line.finished("estimate_cost")),
         decision=line.read(Decision, line.finished("decide")),
         provenance=_provenance(line, suite, plan),
         rounds=line.read(Rounds, line.finished("measure_rounds")).gains,
-        limitations=tuple(_limitations(suite, plan, line)),
+        limitations=tuple(_limitations(suite, suites, plan, line)),
     )
 
 
@@ -86,7 +88,7 @@ def _provenance(line: Line, suite: SuiteResult, plan: TrainingPlan) -> dict[str,
     }
 
 
-def _limitations(suite: SuiteResult, plan: TrainingPlan, line: Line) -> list[str]:
+def _limitations(suite: SuiteResult, further: Sequence[SuiteResult], plan: TrainingPlan, line: Line) -> list[str]:
     baseline = suite.system("baseline")
     found = []
     if baseline is not None and baseline.source == "stand-in":
@@ -103,7 +105,8 @@ def _limitations(suite: SuiteResult, plan: TrainingPlan, line: Line) -> list[str
             "than the candidate: train longer, or ask whether this task needs a language model."
         )
     found.append(power(line, suite.n, seen=discordance_of(suite)).sentence + ".")
-    found.append("Only the client's own task was measured; general ability was not.")
+    if not any(one.kind == "general" for one in further):
+        found.append("Only the client's own task was measured; general ability was not.")
     if plan.epochs < 1:
         found.append(f"A time bound cut training to {plan.epochs:.2f} passes over the rows; more may score higher.")
     found.append("One training run with one seed: the spread between seeds is not in the intervals.")

@@ -41,6 +41,7 @@ from delivery.evaluation.gates import decide
 from delivery.evaluation.scoring.parsing import parse
 from delivery.evaluation.scoring.scorers import score
 from delivery.evaluation.statistics.power import Power, power_check, power_of
+from delivery.evaluation.suites.loading import list_suites, load_suite
 from delivery.evaluation.suites.use_case import use_case_suite
 from delivery.evaluation.system import System, raise_if_incomplete
 
@@ -69,7 +70,9 @@ __all__ = [
     "http_endpoint",
     "import_pack",
     "list_packs",
+    "list_suites",
     "load_pack",
+    "load_suite",
     "local_endpoint",
     "pack_answers",
     "parse",

@@ -1,0 +1,59 @@
+"""The tasks of further suites: what the client ordered beside its own task, above all whether nothing else was lost."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from delivery import weights
+from delivery.artifacts import BaseModel, Example, OnProgress, Scorer, Suite, SuiteResult, SystemResult, TrainingPlan
+from delivery.evaluation import System
+from flows.evidence import Contender, compared, here, put_through, served
+from flows.line import Line
+from flows.results import Artifacts
+from flows.steps import Step, further_suites
+from flows.versions import champion_of
+
+ROOM: dict[Scorer, int] = {
+    "classification": 32,
+    "extraction": 320,
+    "choice": 16,
+    "qa": 192,
+    "instructions": 320,
+    "preference": 16,
+}
+"""Tokens that an answer may have, by what scores it."""
+
+
+@Step
+def evaluate_suites(line: Line, data: str, base: str, plan: str, artifacts: str) -> list[str]:
+    """Every further suite: the candidate beside the untouched base, and beside the champion where there is one."""
+    return [_evaluate(line, suite, data, base=base, plan=plan, artifacts=artifacts) for suite in further_suites(line)]
+
+
+def _evaluate(line: Line, suite: Suite, data: str, *, base: str, plan: str, artifacts: str) -> str:
+    model, length = line.read(BaseModel, base), line.read(TrainingPlan, plan)
+    shipped, champion = line.read(Artifacts, artifacts).shipped, champion_of(line)
+    reach = partial(served, context=longest(model, suite))
+    contenders = [
+        Contender(System("candidate", line.config.base_model, artifact=shipped.format), shipped.sha256, reach(shipped, length)),
+        Contender(System("base", model.name, artifact="merged"), model.sha256, partial(here, model, None)),
+    ]
+    if champion is not None and champion.sha256 != shipped.sha256:
+        system = System("champion", line.config.base_model, artifact=champion.format)
+        contenders.append(Contender(system, champion.sha256, reach(champion, length)))
+    references = [put_through(line, one, suite, length, room=ROOM) for one in contenders]
+    gates = line.config.evaluation.gates
+
+    def work(_: Path, __: OnProgress) -> SuiteResult:
+        return compared(line, data, suite, [line.read(SystemResult, reference) for reference in references])
+
+    inputs = {"systems": references, "gates": gates.model_dump(mode="json"), "data": data}
+    return line.stage(f"compare_on_{suite.name}", inputs, work)
+
+
+def longest(model: BaseModel, suite: Suite) -> int:
+    """Tokens of the suite's longest prompt and the longest answer that its scorers leave room for."""
+    count = weights.token_counter(model)
+    prompts = max(count(Example(sample.id, sample.messages, "")) for sample in suite.samples)
+    return prompts + max(ROOM.get(sample.scorer or suite.scorer, 0) for sample in suite.samples)
