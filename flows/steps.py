@@ -32,7 +32,7 @@ from delivery.artifacts import (
     verify_artifact,
 )
 from delivery.errors import ClientDataError, RetryableError
-from delivery.settings import bundled, get_settings
+from delivery.settings import get_settings
 from flows.line import Line
 from flows.results import Artifacts, Load, Registered, Written
 from flows.summary import summarise
@@ -149,15 +149,10 @@ def examine(
     return dataset.check(rows.dataset, rows.splits, context, on_progress=on_progress)
 
 
-def _samples_of_suites(line: Line) -> dict[str, list[str]]:
-    """The texts of the ordered suites that bring samples of their own, which training rows must not know."""
-    found = {}
-    for suite in line.config.evaluation.suites:
-        places = (line.workspace.root / "evals" / suite, bundled("evals", suite))
-        samples = next((place / "samples.jsonl" for place in places if (place / "samples.jsonl").is_file()), None)
-        if samples is not None:
-            found[suite] = [row.text for row in dataset.read_unlabeled([str(samples)])]
-    return found
+def _samples_of_suites(line: Line) -> dict[str, tuple[str, ...]]:
+    """What the ordered suites beside the client's own ask, which training rows must not know."""
+    further = [name for name in line.config.evaluation.suites if name != "use_case"]
+    return {name: evaluation.asked_texts(evaluation.load_suite(name, line.workspace)) for name in further}
 
 
 def refuse_unusable(findings: DataReport, client: str) -> None:

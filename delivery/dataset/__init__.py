@@ -37,6 +37,7 @@ __all__ = [
     "client_key",
     "from_chat_row",
     "guard",
+    "held_by_rows",
     "load",
     "read",
     "read_unlabeled",
@@ -46,6 +47,13 @@ __all__ = [
     "to_chat_row",
     "write_review",
 ]
+
+
+def held_by_rows(texts: Sequence[str], rows: Sequence[Example]) -> tuple[int, ...]:
+    """See ``leakage.held_by_rows``."""
+    from delivery.dataset import leakage
+
+    return leakage.held_by_rows(texts, rows)
 
 
 def write_review(suspects: Sequence[Suspect], examples: Sequence[Example], path: Path) -> None:
