@@ -184,8 +184,8 @@ def compare(line: Line, data: str, systems: list[str]) -> str:
 
 def compared(line: Line, data: str, suite: Suite, results: Sequence[SystemResult]) -> SuiteResult:
     """All systems on one suite, with what the training rows know of its samples."""
-    texts = [dataset.input_text(sample.messages) for sample in suite.samples]
-    known = {suite.samples[place].id for place in dataset.contaminated(texts, line.rows(data).splits.train)}
+    held = dataset.held_by_rows(evaluation.asked_texts(suite), line.rows(data).splits.train)
+    known = {suite.samples[place].id for place in held}
     return replace(
         evaluation.compare(suite, results, gates=line.config.evaluation.gates),
         analysis=evaluation.analyse(suite, results),

@@ -161,9 +161,9 @@ def further_suites(line: Line) -> Iterator[Suite]:
             yield evaluation.load_suite(name, line.workspace)
 
 
-def _samples_of_suites(line: Line) -> dict[str, list[str]]:
+def _samples_of_suites(line: Line) -> dict[str, tuple[str, ...]]:
     """The texts of those suites, which training rows must not know."""
-    return {suite.name: [dataset.input_text(sample.messages) for sample in suite.samples] for suite in further_suites(line)}
+    return {suite.name: evaluation.asked_texts(suite) for suite in further_suites(line)}
 
 
 def refuse_unusable(findings: DataReport, client: str) -> None:

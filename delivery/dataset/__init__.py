@@ -10,8 +10,7 @@ from pathlib import Path
 
 from delivery.artifacts import Example, Suspect
 from delivery.dataset.checks import SCALING, Context, Lengths, check
-from delivery.dataset.labeling.pool import input_text, read_unlabeled
-from delivery.dataset.leakage import contaminated
+from delivery.dataset.labeling.pool import read_unlabeled
 from delivery.dataset.privacy.pii import Guarded
 from delivery.dataset.privacy.pii import apply as guard
 from delivery.dataset.privacy.redaction import Redactor, restore
@@ -36,10 +35,9 @@ __all__ = [
     "Vault",
     "check",
     "client_key",
-    "contaminated",
     "from_chat_row",
     "guard",
-    "input_text",
+    "held_by_rows",
     "load",
     "read",
     "read_unlabeled",
@@ -49,6 +47,13 @@ __all__ = [
     "to_chat_row",
     "write_review",
 ]
+
+
+def held_by_rows(texts: Sequence[str], rows: Sequence[Example]) -> tuple[int, ...]:
+    """See ``leakage.held_by_rows``."""
+    from delivery.dataset import leakage
+
+    return leakage.held_by_rows(texts, rows)
 
 
 def write_review(suspects: Sequence[Suspect], examples: Sequence[Example], path: Path) -> None:

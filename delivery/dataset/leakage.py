@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -113,29 +113,32 @@ def shared_passages(alike: Alike) -> Check:
     )
 
 
-def contaminated(texts: Sequence[str], train: Iterable[Example]) -> tuple[int, ...]:
-    """Which of the texts (by index) a training row holds: equally, nearly, or by a passage of 13 words."""
-    from delivery.dataset.near import near_pairs
-    from delivery.dataset.overlap import sharing_a_passage
-    from delivery.dataset.shingles import folded
-
-    trained = list(dict.fromkeys(folded(row.asked) for row in train))
-    asked = [folded(text) for text in texts]
-    unique = list(dict.fromkeys([*trained, *asked]))
-    known = set(trained) | {unique[other] for one, other in near_pairs(unique).tolist() if one < len(trained) <= other}
-    found = {place for place, text in enumerate(asked) if text in known}
-    return tuple(sorted(found | set(sharing_a_passage(asked, trained))))
-
-
 def suite_leakage(suites: Mapping[str, Sequence[str]], train: Iterable[Example]) -> Check:
     """Samples of the general suites whose text a training row holds, equally, nearly or by a passage."""
     if not suites:
         return Check("leakage_suites", "ok", 0, "not measured: no suite with samples of its own is ordered")
-    rows = tuple(train)
-    counts = {suite: len(contaminated(samples, rows)) for suite, samples in suites.items()}
+    # All at once, as the training rows are the larger part of the work.
+    owner = [suite for suite, samples in suites.items() for _ in samples]
+    held = held_by_rows([text for samples in suites.values() for text in samples], train)
+    counts = dict.fromkeys(suites, 0) | Counter(owner[place] for place in held)
     total = sum(counts.values())
     said = ", ".join(f"{count} of {len(suites[suite])} in {suite}" for suite, count in counts.items())
     if not total:
         return Check("leakage_suites", "ok", 0, f"no sample of another suite stands in the training rows ({said})")
     remedy = "take these rows out of the data, or read the suite's score on its clean samples"
     return Check("leakage_suites", "warn", total, f"samples of other suites stand in the training rows: {said}", remedy)
+
+
+def held_by_rows(texts: Sequence[str], rows: Iterable[Example]) -> tuple[int, ...]:
+    """Places of the texts that a row's input holds: equally up to case and space, nearly, or by a passage of 13 words."""
+    from delivery.dataset.near import near_pairs
+    from delivery.dataset.overlap import sharing_a_passage
+    from delivery.dataset.shingles import folded
+
+    trained = list(dict.fromkeys(folded(row.asked) for row in rows))
+    wanted = [folded(text) for text in texts]
+    unique = list(dict.fromkeys([*trained, *wanted]))
+    held = set(trained)
+    held |= {unique[other] for one, other in near_pairs(unique).tolist() if one < len(trained) <= other}
+    found = {place for place, text in enumerate(wanted) if text in held}
+    return tuple(sorted(found | set(sharing_a_passage(wanted, trained))))

@@ -41,7 +41,9 @@ from delivery.evaluation.gates import decide
 from delivery.evaluation.scoring.parsing import parse
 from delivery.evaluation.scoring.scorers import score
 from delivery.evaluation.statistics.power import Power, power_check, power_of
+from delivery.evaluation.suites.contamination import asked_texts, restricted, without
 from delivery.evaluation.suites.loading import list_suites, load_suite
+from delivery.evaluation.suites.public import public_suite
 from delivery.evaluation.suites.use_case import use_case_suite
 from delivery.evaluation.system import System, raise_if_incomplete
 
@@ -60,6 +62,7 @@ __all__ = [
     "System",
     "TokenPrice",
     "analyse",
+    "asked_texts",
     "choose_shots",
     "clean_scores",
     "collect",
@@ -78,12 +81,15 @@ __all__ = [
     "parse",
     "power_check",
     "power_of",
+    "public_suite",
     "published_result",
     "raise_if_incomplete",
+    "restricted",
     "score",
     "summarise",
     "use_case_suite",
     "verify_pack",
+    "without",
     "zero_shot",
 ]
 

@@ -13,6 +13,7 @@ from delivery.artifacts import (
     Changes,
     CleanScores,
     Confusion,
+    Estimate,
     Sample,
     Scored,
     ShownAnswer,
@@ -21,9 +22,8 @@ from delivery.artifacts import (
     SystemName,
     SystemResult,
 )
-from delivery.evaluation.scoring.metrics import summarise
 from delivery.evaluation.scoring.parsing import first_json_object
-from delivery.evaluation.system import System
+from delivery.evaluation.suites.contamination import restricted, without
 
 SHOWN = 8
 LONGEST = 200
@@ -67,14 +67,13 @@ def clean_scores(suite: Suite, systems: Sequence[SystemResult], contaminated: Co
 
     A published score has no samples and is left out; so is everything where no clean sample is left.
     """
-    values = {}
-    clean = sum(sample.id not in contaminated for sample in suite.samples)
-    for result in systems if contaminated else ():
-        kept = [s for s in result.samples if s.sample_id not in contaminated]
-        if any(s.correct is not None for s in kept) and result.system not in values:
-            whole = summarise(suite, kept, system=System(result.system, result.model))
-            values[result.system] = whole.metrics[suite.primary_metric]
-    return CleanScores(len(suite.samples) - clean, clean, values)
+    values: dict[SystemName, Estimate] = {}
+    clean = without(suite, contaminated)
+    kept = {sample.id for sample in clean.samples}
+    for result in systems if len(kept) < len(suite.samples) else ():
+        if result.system not in values and any(s.sample_id in kept and s.correct is not None for s in result.samples):
+            values[result.system] = restricted(result, clean).metrics[suite.primary_metric]
+    return CleanScores(len(suite.samples) - len(kept), len(kept), values)
 
 
 def _right(system: _Named, sample_id: str) -> bool:

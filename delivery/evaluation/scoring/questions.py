@@ -21,14 +21,14 @@ _NUMBER = re.compile(
 _BARE = re.compile(rf"\W*?{_NUMBER.pattern}\W*(?:[^\W\d]+\W*){{0,2}}", re.IGNORECASE)
 _SIGNS = re.compile(r"(?<=\d)([.:/-])(?=\d)|(?<![\w.])(-)(?=\d)|(?<=\d),(?=\d{3}(?!\d))|['’.]|[^\w\s]|_")
 _ARTICLE = re.compile(r"\b(?:a|an|the)\b")
-_OPENING = r"\A\W*(?:(?:i am |i'm )?(?:very |so |really )?sorry\b|unfortunately\b|apologies\b)?\W*(?:but\b|that\b)?\W*"
+_OPENING = r"\A\W*+(?:(?:i am |i'm )?(?:very |so |really )?sorry\b|unfortunately\b|apologies\b)?\W*+(?:but\b|that\b)?\W*+"
 _UNABLE = r"(?:do not|don't|cannot|can't|can not|could not|couldn't|(?:am|'m) (?:unable|not able) to|will not|won't)"
 _ACT = r"(?:know|answer|say|tell|determine|provide|help|assist|give|be sure|be certain|have enough|have sufficient)"
 _REFUSAL = re.compile(
     rf"{_OPENING}(?:(?:i|we)\s?(?:really )?(?:{_UNABLE} {_ACT}|(?:am|'m|are|'re) not (?:sure|certain)|have no idea)\b"
     r"|(?:it is |it's )?(?:unable|not possible|impossible) to (?:answer|say|tell|determine|know)\b"
     r"|(?:there is |there's )?not enough information\b)"
-    r"|\A\W*(?:unknown|no answer|n/?a|unsure|not sure|no idea|idk)\W*\Z",
+    r"|\A\W*+(?:unknown|no answer|n/?a|unsure|not sure|no idea|idk)\W*+\Z",
     re.IGNORECASE,
 )
 

@@ -8,9 +8,9 @@ The workspace's own suites come before those that ship.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import orjson
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -29,21 +29,17 @@ from delivery.settings import Workspace, bundled
 NAME = re.compile(r"[a-z0-9]+(?:[_-][a-z0-9]+)*")
 
 
-class Judge(Section):
-    """How a judged suite is judged. Below ``min_kappa`` against people's labels a judged claim is withheld."""
-
-    rubric: str = Field(min_length=1)
-    min_kappa: float = Field(default=0.4, ge=-1, le=1)
-    max_canary_rate: float = Field(default=0.1, ge=0, le=1)
-    """The share of samples that a constant answer may win before a judged claim is withheld."""
+PublicReader = Literal[
+    "mmlu_pro", "ifeval", "gsm8k", "rpbench_character", "rpbench_scene", "alpaca_eval", "arena_hard"
+]  # fmt: skip
 
 
 class PublicSource(Section):
-    """How the same is run on a benchmark's own file: a reader of ``public``, and where its owner offers the file."""
+    """A benchmark that measures the same: ``public.public_suite(reader, path)`` reads its own file."""
 
-    reader: str = Field(min_length=1)
+    reader: PublicReader
     where: str = ""
-    note: str = ""
+    """Where its owner offers the file."""
 
 
 class SuiteFile(Section):
@@ -61,9 +57,10 @@ class SuiteFile(Section):
     json_schema: dict[str, Any] | None = Field(default=None, alias="schema")
     cluster_key: str | None = None
     slices: tuple[str, ...] = ()
-    judge: Judge | None = None
+    judge: dict[str, Any] | None = None
+    """What the suite demands of its judge: a ``rubric``, and rates."""
     licence: str = Field(min_length=1)
-    public_source: str | PublicSource | tuple[PublicSource, ...] | None = None
+    public_source: tuple[PublicSource, ...] = ()
 
     @field_validator("labels")
     @classmethod
@@ -78,27 +75,33 @@ class SuiteFile(Section):
             raise ValueError("labels: a classification needs a list of at least two")
         if self.scorer == "extraction" and not (self.json_schema or {}).get("properties"):
             raise ValueError("schema: an extraction needs a JSON Schema with properties")
-        if self.scorer in JUDGED and self.judge is None:
-            raise ValueError(f"judge: {self.scorer} needs one, with a rubric that says what is judged")
+        if self.scorer in JUDGED and not (self.judge or {}).get("rubric"):
+            raise ValueError(f"judge: {self.scorer} needs a rubric that says what is judged")
         return self
 
 
-class _Turn(Section):
-    role: str = Field(pattern="^(system|user|assistant)$")
+class Turn(Section):
+    """A message of a sample."""
+
+    role: Literal["system", "user", "assistant"]
     content: str
 
 
-class _Line(Section):
+class Line(Section):
+    """One sample as it stands in a file."""
+
     id: str = Field(min_length=1)
     input: str = ""
-    messages: tuple[_Turn, ...] = ()
+    messages: tuple[Turn, ...] = ()
     expected: str = ""
     scorer: Scorer | None = None
     reference: dict[str, Any] = Field(default_factory=dict)
     metadata: dict[str, str] = Field(default_factory=dict)
 
 
-class _Place(NamedTuple):
+class Place(NamedTuple):
+    """Where a sample stands."""
+
     path: Path
     number: int
 
@@ -157,21 +160,29 @@ def read_suite(folder: Path) -> Suite:
         ConfigError: a file is missing or wrong; names file, line and key.
     """
     about = read_suite_file(folder)
-    path = folder / about.samples
-    reader = _Reader(about, folder / "suite.yaml")
+    return suite_of_lines(about, read_lines(folder / about.samples), where=folder / "suite.yaml")
+
+
+def suite_of_lines(about: SuiteFile, lines: Iterable[tuple[Place, Line]], *, where: Path) -> Suite:
+    """A suite from the lines of its samples; ``where`` stands for what ``about`` says.
+
+    Raises:
+        ConfigError: there is no line, or one is wrong, or none has a metadata key that ``about`` names.
+    """
+    reader = _Reader(about, where)
     samples: dict[str, Sample] = {}
-    lines: dict[str, int] = {}
-    for place, line in _lines(path):
+    places: dict[str, Place] = {}
+    for place, line in lines:
         if line.id in samples:
-            raise ConfigError(f"{place}: id: {line.id!r} stands in line {lines[line.id]} already; rename one")
-        samples[line.id], lines[line.id] = reader.sample(line, place), place.number
+            raise ConfigError(f"{place}: id: {line.id!r} stands at {places[line.id]} already; rename one")
+        samples[line.id], places[line.id] = reader.sample(line, place), place
     if not samples:
-        raise ConfigError(f"{path}: holds no sample; write one JSON object a line")
+        raise ConfigError(f"{where}: there is not one sample; write one JSON object a line")
     for key in about.slices:
         if not any(key in sample.slices for sample in samples.values()):
-            raise ConfigError(f"{reader.path}: slices: no sample has the metadata {key!r}; correct the key")
+            raise ConfigError(f"{where}: slices: no sample has the metadata {key!r}; correct the key")
     if about.cluster_key and not any(sample.cluster for sample in samples.values()):
-        raise ConfigError(f"{reader.path}: cluster_key: no sample has the metadata {about.cluster_key!r}; correct the key")
+        raise ConfigError(f"{where}: cluster_key: no sample has the metadata {about.cluster_key!r}; correct the key")
     suite = Suite(
         name=about.name,
         kind=about.kind,
@@ -182,7 +193,7 @@ def read_suite(folder: Path) -> Suite:
         json_schema=about.json_schema,
         sha256="",
     )
-    return frozen(suite, judge=about.judge.model_dump(mode="json") if about.judge else None)
+    return frozen(suite, judge=about.judge)
 
 
 def sample_sha256(messages: Sequence[Message], reference: dict[str, Any]) -> str:
@@ -201,7 +212,7 @@ class _Reader:
         self._validator = schema_validator(about.json_schema, where=f"{path}: schema") if about.json_schema else None
         self._labels = {label.strip().casefold(): label for label in about.labels}
 
-    def sample(self, line: _Line, place: _Place) -> Sample:
+    def sample(self, line: Line, place: Place) -> Sample:
         scorer = line.scorer or self.about.scorer
         if (scorer in JUDGED) != (self.about.scorer in JUDGED):
             raise ConfigError(
@@ -224,7 +235,7 @@ class _Reader:
             reference=reference,
         )
 
-    def _messages(self, scorer: Scorer, line: _Line, reference: dict[str, Any]) -> tuple[Message, ...]:
+    def _messages(self, scorer: Scorer, line: Line, reference: dict[str, Any]) -> tuple[Message, ...]:
         turns = [Message(turn.role, turn.content) for turn in line.messages]
         if line.input.strip():
             if turns:
@@ -241,7 +252,7 @@ class _Reader:
             turns.insert(0, Message("system", self.about.system_prompt))
         return tuple(turns)
 
-    def _expected(self, scorer: Scorer, line: _Line, reference: dict[str, Any]) -> str:
+    def _expected(self, scorer: Scorer, line: Line, reference: dict[str, Any]) -> str:
         expected = line.expected
         if scorer in ("choice", "preference"):
             letters = LETTERS[: len(reference["options"])]
@@ -277,23 +288,42 @@ def _check_answers(expected: str, reference: dict[str, Any]) -> None:
             raise ValueError(f"{key}: {text[:80]!r} is no {'number' if reference['numeric'] else 'answer'}")
 
 
-def _lines(path: Path) -> Iterator[tuple[_Place, _Line]]:
+def read_lines(path: Path) -> Iterator[tuple[Place, Line]]:
+    """The samples of a file, one JSON object a line.
+
+    Raises:
+        ConfigError: the file is missing, or a line is no sample; names line and key.
+    """
+    for place, document in json_lines(path):
+        yield place, checked_line(document, place)
+
+
+def json_lines(path: Path) -> Iterator[tuple[Place, Any]]:
+    """What stands in the lines of a file that are not empty. Raises ConfigError where one is not JSON."""
+    for number, raw in enumerate(read_bytes(path).splitlines(), start=1):
+        if raw.strip():
+            try:
+                yield Place(path, number), orjson.loads(raw)
+            except orjson.JSONDecodeError as error:
+                raise ConfigError(
+                    f"{path}:{number}: is not JSON ({error.msg}, column {error.colno}); one object a line"
+                ) from error
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file's content. Raises ConfigError where it cannot be read."""
     try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: there is no such file; suite.yaml names it under samples") from None
+        return path.read_bytes()
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-    for number, raw in enumerate(content.splitlines(), start=1):
-        if not raw.strip():
-            continue
-        place = _Place(path, number)
-        try:
-            yield place, _Line.model_validate(orjson.loads(raw))
-        except orjson.JSONDecodeError as error:
-            raise ConfigError(f"{place}: is not JSON ({error.msg} at column {error.colno}); one object a line") from error
-        except ValidationError as error:
-            raise ConfigError(f"{place}: {describe(error)}") from error
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); correct the name") from error
+
+
+def checked_line(document: Any, place: Place) -> Line:
+    """A sample from what stands at a place. Raises ConfigError where it is none; names the key."""
+    try:
+        return Line.model_validate(document)
+    except ValidationError as error:
+        raise ConfigError(f"{place}: {describe(error)}") from error
 
 
 def _folders(workspace: Workspace) -> tuple[Path, Path]:

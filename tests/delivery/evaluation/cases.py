@@ -35,8 +35,7 @@ def config(kind: str = "classification", **changes: Any) -> ClientConfig:
         "vertical": "finance",
         "use_case": use_case | changes.pop("use_case", {}),
         "data": {"path": "rows.jsonl"},
-        **changes,
-    }
+    } | changes
     return ClientConfig.model_validate(document)
 
 

@@ -6,6 +6,8 @@ are written from the paper's definitions; each module holds one family of them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from pydantic import ConfigDict, ValidationError, validate_call
@@ -61,7 +63,12 @@ def problem_with(kind: str, arguments: dict[str, Any]) -> str:
     if kind not in RULES:
         return f"id: {kind!r} is no kind of instruction; there are: {', '.join(sorted(RULES))}"
     try:
-        validate_call(config=ConfigDict(strict=True))(RULES[kind])("", **arguments)
+        _checking_types(kind)("", **arguments)
     except ValidationError as error:
         return f"kwargs of {kind}: {describe(error)}"
     return ""
+
+
+@cache
+def _checking_types(kind: str) -> Callable[..., bool]:
+    return validate_call(config=ConfigDict(strict=True))(RULES[kind])

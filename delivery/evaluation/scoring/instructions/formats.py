@@ -13,15 +13,13 @@ from delivery.evaluation.scoring.instructions.words import Word
 VERDICTS = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
 RESPONSE_DIVIDER = "******"
 
-_PLACEHOLDER = re.compile(r"\[[^\n]*?\]")
-_BULLET = re.compile(r"^\s*(?:\*(?!\*).*|-.*)$", re.MULTILINE)
 _HIGHLIGHT = re.compile(r"\*\*([^\n*]*)\*\*|\*([^\n*]*)\*")
-_TITLE = re.compile(r"<<([^\n]+?)>>")
-_FENCE = re.compile(r"\A\s*```(?:json)?\s*(.*?)\s*(?:```\s*)?\Z", re.DOTALL | re.IGNORECASE)
 
 
 def _has_placeholders(text: str, *, num_placeholders: Positive) -> bool:
-    return len(_PLACEHOLDER.findall(text)) >= num_placeholders
+    # A bracket closes the first one that was opened since the one before it on its line.
+    found = sum("[" in part for line in text.split("\n") for part in line.split("]")[:-1])
+    return found >= num_placeholders
 
 
 def _has_postscript(text: str, *, postscript_marker: Word) -> bool:
@@ -31,7 +29,8 @@ def _has_postscript(text: str, *, postscript_marker: Word) -> bool:
 
 
 def _has_bullets(text: str, *, num_bullets: Positive) -> bool:
-    return len(_BULLET.findall(text)) == num_bullets
+    starts = [line.lstrip()[:2] for line in text.split("\n")]
+    return sum(start[:1] == "-" or (start[:1] == "*" and start != "**") for start in starts) == num_bullets
 
 
 def _has_highlights(text: str, *, num_highlights: Positive) -> bool:
@@ -43,13 +42,15 @@ def _has_sections(text: str, *, section_spliter: Word, num_sections: Positive) -
 
 
 def _has_title(text: str) -> bool:
-    return any(title.strip(" <>") for title in _TITLE.findall(text))
+    return any(_between(line, "<<", ">>").strip(" <>") for line in text.split("\n"))
 
 
 def _is_json(text: str) -> bool:
-    fenced = _FENCE.match(text)
+    stripped = text.strip()
+    if stripped.startswith("```"):
+        stripped = re.sub(r"\A(?:json)?", "", stripped[3:].removesuffix("```"), flags=re.IGNORECASE)
     try:
-        orjson.loads((fenced.group(1) if fenced else text).encode(errors="replace"))
+        orjson.loads(stripped.encode(errors="replace"))
     except orjson.JSONDecodeError:
         return False
     return True
@@ -80,6 +81,11 @@ def _is_quoted(text: str) -> bool:
 
 def _has_no_comma(text: str) -> bool:
     return "," not in text
+
+
+def _between(line: str, opening: str, closing: str) -> str:
+    start, end = line.find(opening), line.rfind(closing)
+    return line[start + len(opening) : end] if 0 <= start < end else ""
 
 
 FORMATS: dict[str, Callable[..., bool]] = {

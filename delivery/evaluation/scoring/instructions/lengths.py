@@ -13,12 +13,12 @@ from delivery.evaluation.scoring.instructions.words import Count, Relation, Word
 Positive = Annotated[int, Field(ge=1)]
 
 _DIVIDER = re.compile(r"\s?\*\*\*\s?")
-_FIRST_WORD = re.compile(r"\W*([^\s.,?!'\"]+)")
-_END = re.compile(r"[.!?…]+[\"'”’)\]*_]*(?=\s+[\"'“‘(\[*_]*\S)")
+_FIRST_WORD = re.compile(r"\W*+([^\s.,?!'\"]+)")
+_END = re.compile(r"(?<![.!?…])[.!?…]++[\"'”’)\]*_]*+(?=\s+[\"'“‘(\[*_]*\S)")
 _OPENERS, _QUOTES = "\"'“‘([*_", "\"'”’"
 _ABBREVIATIONS = frozenset((
     "mr", "mrs", "ms", "dr", "prof", "st", "sr", "jr", "rev", "gen", "col", "capt", "lt", "sgt", "hon", "gov", "sen",
-    "rep", "no", "vol", "fig", "al", "vs", "etc", "approx", "dept", "est", "inc", "ltd", "co", "corp", "e.g", "i.e",
+    "rep", "vol", "fig", "al", "vs", "etc", "approx", "dept", "est", "inc", "ltd", "co", "corp", "e.g", "i.e",
     "cf", "p.s", "p.p.s", "a.m", "p.m", "u.s", "u.k", "jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept",
     "oct", "nov", "dec",
 ))  # fmt: skip
@@ -68,7 +68,7 @@ def _begins_paragraph(text: str, *, num_paragraphs: Positive, nth_paragraph: Pos
 
 def _ends_sentence(text: str, start: int, found: re.Match[str]) -> bool:
     mark = found.group()
-    if text[found.end() :].lstrip().lstrip(_OPENERS)[:1].islower() and (
+    if text[found.end() : found.end() + 40].lstrip().lstrip(_OPENERS)[:1].islower() and (
         mark[:2] == ".." or mark[0] == "…" or mark[-1] in _QUOTES
     ):
         return False

@@ -32,7 +32,8 @@ def test_classification_metrics_against_sklearn() -> None:
     assert found.metrics["accuracy"].value == np.mean([e == s for e, s in zip(expected, said, strict=True)])
     macro = found.metrics["macro_f1"]
     assert macro.low < macro.value < macro.high
-    assert list(found.metrics) == ["accuracy", "macro_f1", "invalid_rate"]
+    assert found.metrics["micro_f1"].value == pytest.approx(f1_score(expected, said, average="micro"))
+    assert list(found.metrics) == ["accuracy", "macro_f1", "micro_f1", "invalid_rate"]
 
 
 def test_labels_that_neither_occur_nor_are_said_do_not_lower_macro_f1() -> None:
@@ -53,6 +54,12 @@ def test_extraction_metrics() -> None:
     # 3 + 2 fields right, 1 wrong, 1 + 3 missed.
     assert found.metrics["field_micro_f1"].value == pytest.approx(2 * 5 / (2 * 5 + 1 + 4))
     assert found.metrics["invalid_rate"].value == pytest.approx(1 / 3)
+    assert found.metrics["schema_valid_rate"].value == pytest.approx(2 / 3)
+
+
+def test_micro_f1_counts_an_invalid_answer_as_missed_and_not_as_another_label() -> None:
+    found = result(classification(["dovish"] * 4), ["dovish", "dovish", "hawkish", "?"])
+    assert found.metrics["micro_f1"].value == pytest.approx(2 * 2 / (2 * 2 + 1 + 2))
 
 
 def test_same_seed_same_interval() -> None:
