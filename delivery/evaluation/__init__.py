@@ -60,6 +60,7 @@ __all__ = [
     "summarise",
     "use_case_suite",
     "verify_pack",
+    "with_promises",
     "zero_shot",
 ]
 
@@ -78,6 +79,13 @@ def compare(suite: Suite, systems: Sequence[SystemResult], *, gates: Gates, seed
     from delivery.evaluation.statistics import comparison
 
     return comparison.compare(suite, systems, gates=gates, seed=seed)
+
+
+def with_promises(suites: Sequence[SuiteResult]) -> tuple[SuiteResult, ...]:
+    """All suites of a delivery, their promised comparisons adjusted together. See ``multiple.with_promises``."""
+    from delivery.evaluation.statistics import multiple
+
+    return multiple.with_promises(suites)
 
 
 def encoder_answers(train: Sequence[Example], suite: Suite) -> tuple[Answer, ...]:

@@ -35,11 +35,14 @@ class Difference(NamedTuple):
 
     def p_value(self) -> float:
         """Two-sided p-value that there is no difference."""
-        return min(1.0, 2 * self.p_below(0.0), 2 * (1 - self.p_below(0.0)))
+        return min(1.0, 2 * self._beyond(abs(self.value)))
 
     def p_below(self, bound: float) -> float:
         """One-sided p-value that the true difference is ``bound`` or less."""
-        return float(student.sf((self.value - bound) / self.error, self.df)) if self.error > 0 else float(self.value <= bound)
+        return self._beyond(self.value - bound)
+
+    def _beyond(self, distance: float) -> float:
+        return float(student.sf(distance / self.error, self.df)) if self.error > 0 else float(distance <= 0)
 
 
 def bootstrap(counts: NDArray[Any], statistic: Statistic, *, draws: int = DRAWS, seed: int = SEED) -> Estimate:
