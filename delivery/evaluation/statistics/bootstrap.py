@@ -110,11 +110,14 @@ def _value(counts: NDArray[Any], statistic: Statistic) -> float:
 
 def _resamples(counts: NDArray[Any], *, draws: int, seed: int) -> Iterator[NDArray[Any]]:
     """Sums of the counts over each resample (draws x columns), some draws at a time."""
-    rows, kind, times = np.unique(counts, axis=0, return_inverse=True, return_counts=True)
+    # Sums of counts stay whole numbers below 2^24, which float32 holds exactly.
+    counts = np.ascontiguousarray(counts, dtype=np.float32)
+    known: dict[bytes, int] = {}
+    kind = np.array([known.setdefault(row.tobytes(), len(known)) for row in counts])
+    rows = np.frombuffer(b"".join(known), dtype=np.float32).reshape(len(known), -1)
+    times = np.bincount(kind)
     generator = np.random.default_rng(seed)
     n = len(counts)
-    # Sums of counts stay whole numbers below 2^24, which float32 holds exactly.
-    rows = rows.astype(np.float32)
     at_once = max(1, _CELLS_AT_ONCE // len(rows))
     for start in range(0, draws, at_once):
         size = min(at_once, draws - start)
@@ -122,6 +125,7 @@ def _resamples(counts: NDArray[Any], *, draws: int, seed: int) -> Iterator[NDArr
             weights = generator.multinomial(n, times / n, size=size)
         else:
             # Few samples are alike: counting single picks is then quicker than one binomial for each distinct row.
-            picks = (kind[generator.integers(0, n, size=n)] for _ in range(size))
+            small = np.uint16 if n <= 2**16 else np.uint32
+            picks = (kind[generator.integers(0, n, size=n, dtype=small)] for _ in range(size))
             weights = np.stack([np.bincount(picked, minlength=len(rows)) for picked in picks])
         yield (weights.astype(np.float32) @ rows).astype(np.float64)
