@@ -38,7 +38,7 @@ def count_look(line: Line, champion: Artifact, candidate: Artifact, suite: Suite
 
 
 def look_of(line: Line) -> int:
-    """The how-manieth test of its champion this delivery is, from 1."""
+    """Which test of its champion this delivery is, counted from 1."""
     return line.delivery.repository.look(line.delivery.delivery_id) or 1
 
 

@@ -89,6 +89,7 @@ __all__ = [
     "summarise",
     "use_case_suite",
     "verify_pack",
+    "with_promises",
     "without",
     "zero_shot",
 ]
@@ -122,6 +123,13 @@ def clean_scores(suite: Suite, systems: Sequence[SystemResult], contaminated: Co
     from delivery.evaluation import analysis
 
     return analysis.clean_scores(suite, systems, contaminated)
+
+
+def with_promises(suites: Sequence[SuiteResult]) -> tuple[SuiteResult, ...]:
+    """All suites of a delivery, their promised comparisons adjusted together. See ``multiple.with_promises``."""
+    from delivery.evaluation.statistics import multiple
+
+    return multiple.with_promises(suites)
 
 
 def encoder_answers(train: Sequence[Example], suite: Suite) -> tuple[Answer, ...]:

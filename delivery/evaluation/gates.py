@@ -40,14 +40,17 @@ def decide(config: ClientConfig, suites: Sequence[SuiteResult], data: DataReport
     data: nothing refused. baseline: ``require_baseline`` (with a stand-in, which is not the promised baseline, the gate
     says so in its name). base: not worse than the untouched base. general, where suites of that kind were ordered: not
     worse than the untouched base on any of them. quantization: what ships is not worse than the adapter. champion, where
-    one is in service: ``require_champion``, at the level of this ``look`` (the how-manieth candidate it is, from 1, that
-    was tested against this champion). "Not worse" means shown to be within the margin: an inconclusive comparison does
-    not pass. Gates that all have to be passed need no adjustment for their number (Berger, "Multiparameter hypothesis
-    testing and acceptance sampling", Technometrics 24, 1982).
+    one is in service: ``require_champion``, at the level of this ``look`` (which test of this champion it is, counted
+    from 1). "Not worse" means shown to be within the margin: an inconclusive comparison does not pass. Gates that all
+    have to be passed need no adjustment for their number (Berger, "Multiparameter hypothesis testing and acceptance
+    sampling", Technometrics 24, 1982); the baseline's of several suites are promises, and adjusted (Holm).
 
     Raises:
         EvalIncompleteError: the use case's suite, or the candidate on it, is missing.
     """
+    from delivery.evaluation.statistics.multiple import with_promises
+
+    suites = with_promises(suites)
     suite = next((one for one in suites if one.kind == "use_case"), None)
     candidate = suite.system("candidate") if suite is not None else None
     if suite is None or candidate is None:

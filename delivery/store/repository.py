@@ -271,7 +271,7 @@ class ClientRepository:
             )
 
     def record_look(self, delivery_id: str, *, champion_sha256: str, test_sha256: str) -> int:
-        """Count a delivery's test against a champion; returns the how-manieth it is, from 1.
+        """Count a delivery's test against a champion; returns which one it is, counted from 1.
 
         ``test_sha256`` names candidate and samples: repeated, it is the look that it was. Only the holder of the client's
         lock may call this.
@@ -296,7 +296,7 @@ class ClientRepository:
             return number
 
     def look(self, delivery_id: str) -> int | None:
-        """The how-manieth test of its champion a delivery was; None where it met none."""
+        """Which test of its champion a delivery was, counted from 1; None where it met none."""
         with self._sessions() as session:
             row = session.get(LookRow, (self.client, delivery_id))
             return row.number if row is not None else None

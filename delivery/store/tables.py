@@ -127,7 +127,7 @@ class EvalRow(Base):
 
 
 class LookRow(Base):
-    """A delivery that tested its candidate against a champion, and the how-manieth such test of that champion it was.
+    """A delivery that tested its candidate against a champion, and which test of that champion it was, counted from 1.
 
     The same candidate on the same samples is one test, however many deliveries repeat it.
     """

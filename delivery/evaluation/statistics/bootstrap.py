@@ -35,11 +35,14 @@ class Difference(NamedTuple):
 
     def p_value(self) -> float:
         """Two-sided p-value that there is no difference."""
-        return min(1.0, 2 * self.p_below(0.0), 2 * (1 - self.p_below(0.0)))
+        return min(1.0, 2 * self._beyond(abs(self.value)))
 
     def p_below(self, bound: float) -> float:
         """One-sided p-value that the true difference is ``bound`` or less."""
-        return float(student.sf((self.value - bound) / self.error, self.df)) if self.error > 0 else float(self.value <= bound)
+        return self._beyond(self.value - bound)
+
+    def _beyond(self, distance: float) -> float:
+        return float(student.sf(distance / self.error, self.df)) if self.error > 0 else float(distance <= 0)
 
 
 def bootstrap(counts: NDArray[Any], statistic: Statistic, *, draws: int = DRAWS, seed: int = SEED) -> Estimate:
@@ -107,11 +110,14 @@ def _value(counts: NDArray[Any], statistic: Statistic) -> float:
 
 def _resamples(counts: NDArray[Any], *, draws: int, seed: int) -> Iterator[NDArray[Any]]:
     """Sums of the counts over each resample (draws x columns), some draws at a time."""
-    rows, kind, times = np.unique(counts, axis=0, return_inverse=True, return_counts=True)
+    # Sums of counts stay whole numbers below 2^24, which float32 holds exactly.
+    counts = np.ascontiguousarray(counts, dtype=np.float32)
+    known: dict[bytes, int] = {}
+    kind = np.array([known.setdefault(row.tobytes(), len(known)) for row in counts])
+    rows = np.frombuffer(b"".join(known), dtype=np.float32).reshape(len(known), -1)
+    times = np.bincount(kind)
     generator = np.random.default_rng(seed)
     n = len(counts)
-    # Sums of counts stay whole numbers below 2^24, which float32 holds exactly.
-    rows = rows.astype(np.float32)
     at_once = max(1, _CELLS_AT_ONCE // len(rows))
     for start in range(0, draws, at_once):
         size = min(at_once, draws - start)
@@ -119,6 +125,7 @@ def _resamples(counts: NDArray[Any], *, draws: int, seed: int) -> Iterator[NDArr
             weights = generator.multinomial(n, times / n, size=size)
         else:
             # Few samples are alike: counting single picks is then quicker than one binomial for each distinct row.
-            picks = (kind[generator.integers(0, n, size=n)] for _ in range(size))
+            small = np.uint16 if n <= 2**16 else np.uint32
+            picks = (kind[generator.integers(0, n, size=n, dtype=small)] for _ in range(size))
             weights = np.stack([np.bincount(picked, minlength=len(rows)) for picked in picks])
         yield (weights.astype(np.float32) @ rows).astype(np.float64)

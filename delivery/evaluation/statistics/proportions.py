@@ -8,6 +8,7 @@ number of samples divided by it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -72,8 +73,8 @@ def rate(right: ArrayLike, clusters: Sequence[str]) -> Estimate:
     values = np.asarray(right, dtype=np.float64)
     sums = cluster_sums(np.stack([values, np.ones_like(values)], axis=1), clusters)
     effect = design_effect(sums[:, 0], sums[:, 1], np.asarray(values.var()))
-    n = len(values) / float(effect.factor)
-    return wilson(float(values.mean()) * n, n, quantile=_quantile(effect.df))
+    factor = float(effect.factor)
+    return wilson(float(values.sum()) / factor, len(values) / factor, quantile=_quantile(effect.df))
 
 
 def design_effect(totals: Array, sizes: Array, variance: Array) -> Effect:
@@ -146,15 +147,21 @@ def sign_flip_exact(sums: ArrayLike) -> float:
     chances = np.ones(1)
     for size, count in zip(sizes, times, strict=True):
         steps = np.zeros(size * count + 1)
-        steps[::size] = binom.pmf(np.arange(count + 1), count, 0.5)
+        steps[::size] = _tosses(int(count))
         chances = np.convolve(chances, steps)
     middle = len(chances) - 1
     far = np.abs(2 * np.arange(len(chances)) - middle) >= abs(int(wins.sum()))
     return min(1.0, float(chances[far].sum()))
 
 
+@lru_cache(maxsize=512)
+def _tosses(count: int) -> Array:
+    chances: Array = binom.pmf(np.arange(count + 1), count, 0.5)
+    return chances
+
+
 def _quantile(df: float) -> float:
-    return float(student.ppf(0.975, df))
+    return float(student.ppf(0.975, df)) if np.isfinite(df) else _Z95
 
 
 def _upper(a: Array, b: Array, n: Array, quantile: float) -> Array:

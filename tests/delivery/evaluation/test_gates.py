@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
-from delivery.artifacts import Check, DataReport, Decision, Gate, Suite, SystemName, SystemResult
+from delivery.artifacts import Check, DataReport, Decision, Gate, Suite, SuiteResult, SystemName, SystemResult
 from delivery.errors import EvalIncompleteError
 from delivery.evaluation import compare, decide
 from tests.delivery.evaluation.cases import classification, config, result
@@ -87,8 +88,67 @@ def test_each_other_comparison_can_stop_it() -> None:
     assert not gate(decision(candidate=200, baseline=100, base=320), "base").passed
     assert not gate(decision(candidate=300, baseline=100, adapter=330), "quantization").passed
     assert not gate(decision(candidate=300, baseline=100, champion=340), "champion").passed
-    assert gate(decision(candidate=300, baseline=100, champion=300), "champion").passed
     assert not decision(candidate=300, baseline=100, champion=340).promote
+
+
+def against_champion(wins: int, *, look: int = 1, **gates: object) -> Gate:
+    suite = classification(["dovish"] * N)
+    order = config(evaluation={"gates": {**GATES, **gates}})
+    systems = [system(suite, 300 + wins, "candidate"), system(suite, 300, "champion")]
+    found = decide(order, [compare(suite, systems, gates=order.evaluation.gates)], report(OK), look=look)
+    return gate(found, "champion")
+
+
+def test_a_champion_is_replaced_by_a_better_one_only_and_later_looks_ask_for_more() -> None:
+    assert not against_champion(0).passed
+    assert not against_champion(5).passed
+    assert against_champion(6).passed
+    assert not against_champion(6, look=2).passed
+    assert against_champion(8, look=2).passed
+    assert not against_champion(8, look=90).passed
+    assert against_champion(16, look=90).passed
+    assert not against_champion(6, promotion_alpha=0.01).passed
+
+
+def test_the_sentence_says_the_look_its_level_and_the_p_value() -> None:
+    why = against_champion(7, look=3).why
+    assert "It is look 3 at this champion: one-sided p = 0.0078 against 0.0037, this look's part of the 0.05" in why
+    assert "Required: better, at the level of this look." in why
+
+
+def test_a_champion_that_may_be_replaced_by_its_equal_is_still_protected_at_every_look() -> None:
+    assert against_champion(0, require_champion="not_worse").passed
+    assert not against_champion(-4, require_champion="not_worse").passed
+    assert not against_champion(0, require_champion="not_worse", champion_margin=0.01).passed
+    assert not against_champion(0, require_champion="not_worse", look=30).passed
+    assert "Required: not worse by 2.0 points" in against_champion(0, require_champion="not_worse").why
+
+
+def general(loss: int, *, base: bool = True) -> SuiteResult:
+    suite = replace(classification(["dovish"] * 1_000), name=f"general_{loss}", kind="general")
+    systems = [result(suite, ["dovish"] * (900 - loss) + ["neutral"] * (100 + loss))]
+    if base:
+        systems.append(result(suite, ["dovish"] * 900 + ["neutral"] * 100, "base"))
+    return compare(suite, systems, gates=config().evaluation.gates)
+
+
+def test_general_ability_must_be_shown_on_every_general_suite() -> None:
+    suite = classification(["dovish"] * N)
+    own = compare(suite, [system(suite, 300, "candidate")], gates=config().evaluation.gates)
+
+    def decided(*suites: SuiteResult) -> Gate:
+        return gate(decide(config(), [own, *suites], report(OK)), "general")
+
+    assert decided(general(0), general(3)).passed
+    lost = decided(general(0), general(30))
+    assert not lost.passed
+    assert "on general_0" in lost.why
+    assert "on general_30" in lost.why
+    assert "margin 2.0 points: worse" in lost.why
+    # Not significant is not safe: 13 of 1,000 more wrong may be 2 points in truth.
+    assert not decided(general(13)).passed
+    assert not decided(general(0, base=False)).passed
+    assert "general" not in [one.name for one in decide(config(), [own], report(OK)).gates]
 
 
 def test_refused_data_stops_it_and_a_warning_does_not() -> None:

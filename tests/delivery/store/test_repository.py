@@ -96,3 +96,22 @@ def test_a_database_that_cannot_be_used_is_one_line() -> None:
     with pytest.raises(ConfigError, match="cannot be used") as caught:
         open_store("sqlite:////proc/nowhere/delivery.db")
     assert "\n" not in str(caught.value)
+
+
+def test_looks_at_a_champion_are_counted_once_per_test(store: Store) -> None:
+    repository = store.add_client("acme", "finance")
+
+    def look(champion: str, test: str) -> int:
+        delivery = repository.start_delivery({})
+        number = repository.record_look(delivery.id, champion_sha256=champion * 64, test_sha256=test * 64)
+        assert repository.look(delivery.id) == number
+        assert repository.record_look(delivery.id, champion_sha256="f" * 64, test_sha256="f" * 64) == number
+        return number
+
+    assert [look("a", "1"), look("a", "2"), look("a", "2"), look("a", "1"), look("a", "3")] == [1, 2, 2, 1, 3]
+    assert [look("b", "1"), look("b", "4")] == [1, 2]
+    assert look("a", "5") == 4
+    other = store.add_client("other", "games")
+    delivery = other.start_delivery({})
+    assert other.look(delivery.id) is None
+    assert other.record_look(delivery.id, champion_sha256="a" * 64, test_sha256="9" * 64) == 1
