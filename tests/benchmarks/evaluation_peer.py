@@ -1,15 +1,20 @@
 """Multiple choice by log-likelihood beside lm-evaluation-harness: ``python -m tests.benchmarks.evaluation_peer``.
 
-SmolLM2-135M on Banking77's test rows (the 77 labels in the prompt and as choices) and on 1,000 rows of MMLU-Pro (letters),
-from ``../shared/data``. Both sides use the same model object in one process: same weights, precision, threads and batch size;
-the peer is handed our rendered prompts, and only its ``loglikelihood`` call is timed, not its reading and scoring. They
-take turns, slice by slice, so that a busy machine slows both. The peer computes the 77-label prompt anew for every label,
-minutes a sample, so it gets the first rows of a shuffled order and speeds are samples per second on those same rows.
-Our side alone then answers ``--full-banking77`` and ``--full-mmlu-pro`` rows; ``close`` counts those whose two likeliest choices lie nearer
-to each other than twice the largest difference seen between the two sides: no others could be predicted otherwise.
+SmolLM2-135M on Banking77's test rows (the 77 labels in the prompt and as choices) and on 1,000 rows of MMLU-Pro (letters;
+with five examples of the question's category, the benchmark's own protocol, and with none), from ``../shared/data``.
 
-lm-eval 0.4.13 is no dependency of the project: it is looked for on ``sys.path``, in ``DELIVERY_BENCH_PEER`` and in the
-cache, where pip puts it when it is missing (``pip install --target``). The last line is one JSON document.
+Both sides use one model object in one process: same weights, precision, threads and batch size. The peer is handed our
+rendered prompts, and only its ``loglikelihood`` call is timed, not its reading and scoring. Ours is timed for ``answer``
+(``ratio``; its search leaves out choices that cannot win any more) and for the log-likelihoods of all choices
+(``ratio_all_choices``), which is what the peer computes. The peer reads a prompt of 77 labels anew for each of them, minutes
+a sample, so it gets the first rows of a random order, and speeds are those on the same rows. Ratios of processor time stand
+beside those of time, for a machine that others use, too. Then our side alone answers all rows.
+
+``largest_difference`` is between log-likelihoods (nats); ``close`` counts the rows, of the first ``n_margins``, whose two
+likeliest choices lie within twice that of each other: only these could be predicted otherwise.
+
+lm-eval is no dependency of the project: it is looked for on ``sys.path``, in ``DELIVERY_BENCH_PEER`` and in the cache,
+where pip puts it when it is missing (``pip install --target``). The last line is one JSON document.
 """
 
 from __future__ import annotations
@@ -19,6 +24,7 @@ import importlib.util
 import json
 import os
 import random
+import resource
 import subprocess
 import sys
 import tempfile
@@ -28,7 +34,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 
 from delivery.artifacts import Message
@@ -36,12 +41,14 @@ from delivery.evaluation import Request
 from delivery.evaluation.endpoints.hf import HFEndpoint
 from delivery.settings import get_settings
 from delivery.weights import resolve
-from delivery.weights.hf import load_tokenizer, render
+from delivery.weights.hf import load_tokenizer
 
 PEER = "lm-eval==0.4.13"
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"
-SLICE = {"banking77": 2, "mmlu_pro": 20}
+SLICE = 20
+LETTERS = "ABCDEFGHIJ"
+SHOT_CHARACTERS = 600
 
 
 @dataclass
@@ -51,6 +58,7 @@ class Suite:
     name: str
     requests: list[Request]
     peer: int
+    margins: int
 
 
 @dataclass
@@ -59,14 +67,15 @@ class Tally:
 
     seconds: float = 0.0
     cpu_seconds: float = 0.0
-    said: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    said: dict[str, Any] = field(default_factory=dict)
 
-    def add(self, answer: Callable[[], dict[str, tuple[float, ...]]]) -> None:
-        """Run and count one slice."""
+    def add(self, answer: Callable[[], dict[str, Any]]) -> Tally:
+        """Run and count."""
         started, cpu = time.perf_counter(), time.process_time()
         self.said |= answer()
         self.seconds += time.perf_counter() - started
         self.cpu_seconds += time.process_time() - cpu
+        return self
 
 
 def rows(path: Path, count: int) -> list[dict[str, Any]]:
@@ -83,16 +92,24 @@ def banking77(count: int) -> list[Request]:
     return [Request(r["id"], (system, Message("user", r["text"])), labels, "likelihood") for r in rows(path, count)]
 
 
-def mmlu_pro(count: int) -> list[Request]:
-    """The question with its options, zero-shot."""
+def mmlu_pro(count: int, *, shots: int) -> list[Request]:
+    """The question with its options, after short ones of its category that are not among the ``count``."""
+    shuffled = rows(DATA / "mmlu_pro" / "sample.jsonl", 10**6)
     system = Message("system", "Answer with the letter of the right option alone.")
     asked = []
-    for row in rows(DATA / "mmlu_pro" / "sample.jsonl", count):
-        letters = tuple("ABCDEFGHIJ"[: len(row["options"])])
-        options = [f"{letter}. {option}" for letter, option in zip(letters, row["options"], strict=True)]
-        user = Message("user", "\n".join([row["question"], *options]))
-        asked.append(Request(row["id"], (system, user), letters, "likelihood"))
+    for row in shuffled[:count]:
+        letters = tuple(LETTERS[: len(row["options"])])
+        alike = [r for r in shuffled[1000:] if r["category"] == row["category"] and len(question(r)) <= SHOT_CHARACTERS]
+        turns = [m for r in alike[:shots] for m in (Message("user", question(r)), Message("assistant", r["answer"]))]
+        asked.append(Request(row["id"], (system, *turns, Message("user", question(row))), letters, "likelihood"))
     return asked
+
+
+def question(row: dict[str, Any]) -> str:
+    """A row of MMLU-Pro as it is asked."""
+    return "\n".join(
+        [row["question"], *(f"{letter}. {option}" for letter, option in zip(LETTERS, row["options"], strict=False))]
+    )
 
 
 def find_peer() -> None:
@@ -154,54 +171,71 @@ def best(values: Sequence[float]) -> int:
     return max(range(len(values)), key=values.__getitem__)
 
 
-def compare(suite: Suite, endpoint: HFEndpoint, peer: Peer) -> dict[str, Any]:
-    """Both sides on the peer's rows, in turns, then ours on all."""
-    ours, theirs = Tally(), Tally()
+def answers(endpoint: HFEndpoint, requests: Sequence[Request]) -> dict[str, Any]:
+    """What our side says, as the number of the choice."""
+    choices = {request.sample_id: request.choices for request in requests}
+    said: dict[str, Any] = {}
+    endpoint.answer(
+        requests, max_new_tokens=1, on_answer=lambda a: said.update({a.sample_id: choices[a.sample_id].index(a.output or "")})
+    )
+    return said
+
+
+def beside(peer: Peer, requests: Sequence[Request], name: str) -> Tally:
+    """The peer on some rows; counted is its ``loglikelihood`` alone."""
     inside = Tally()
-    answer = peer.lm.loglikelihood
+    whole = peer.lm.loglikelihood
 
     def timed(*args: Any, **kwargs: Any) -> Any:
         kept: list[Any] = []
-        inside.add(lambda: kept.append(answer(*args, **kwargs)) or {})
+        inside.add(lambda: kept.append(whole(*args, **kwargs)) or {})
         return kept[0]
 
     peer.lm.loglikelihood = timed
-    # What is shared counts for all rows of a call: our side is not cut into the peer's slices.
-    ours.add(lambda: endpoint.log_likelihoods(suite.requests[: suite.peer]))
     with tempfile.TemporaryDirectory() as folder:
-        for start in range(0, suite.peer, SLICE[suite.name]):
-            part = suite.requests[start : min(suite.peer, start + SLICE[suite.name])]
-            theirs.add(lambda part=part: peer.log_likelihoods(part, Path(folder)))  # type: ignore[misc]
-            sys.stderr.write(f"{suite.name}: {len(theirs.said)} of {suite.peer} by the peer\n")
-    same = sum(best(ours.said[i]) == best(said) for i, said in theirs.said.items())
-    gap = max(abs(a - b) for i, said in theirs.said.items() for a, b in zip(ours.said[i], said, strict=True))
-    whole = Tally()
-    whole.add(lambda: endpoint.log_likelihoods(suite.requests))
-    ordered = [sorted(said)[-2:] for said in whole.said.values()]
+        for start in range(0, len(requests), SLICE):
+            inside.said |= peer.log_likelihoods(requests[start : start + SLICE], Path(folder))
+            sys.stderr.write(f"{name}: {len(inside.said)} of {len(requests)} by the peer\n")
+    peer.lm.loglikelihood = whole
+    return inside
+
+
+def compare(suite: Suite, endpoint: HFEndpoint, peer: Peer) -> dict[str, Any]:
+    """Both sides on the peer's rows, then ours on all."""
+    rows_of_peer = suite.requests[: suite.peer]
+    ours = Tally().add(lambda: answers(endpoint, rows_of_peer))
+    every = Tally().add(lambda: endpoint.log_likelihoods(rows_of_peer))
+    theirs = beside(peer, rows_of_peer, suite.name)
+    gap = max(abs(a - b) for i, said in theirs.said.items() for a, b in zip(every.said[i], said, strict=True))
+    margins = endpoint.log_likelihoods(suite.requests[: suite.margins]).values()
+    whole = Tally().add(lambda: answers(endpoint, suite.requests))
     return {
         "suite": suite.name,
         "samples_per_second": round(suite.peer / ours.seconds, 3),
         "peer": PEER,
-        "peer_samples_per_second": round(suite.peer / inside.seconds, 4),
-        "ratio": round(inside.seconds / ours.seconds, 2),
-        "ratio_of_cpu_time": round(inside.cpu_seconds / ours.cpu_seconds, 2),
-        "same_predictions": round(same / suite.peer, 4),
+        "peer_samples_per_second": round(suite.peer / theirs.seconds, 4),
+        "ratio": round(theirs.seconds / ours.seconds, 2),
+        "same_predictions": round(sum(ours.said[i] == best(said) for i, said in theirs.said.items()) / suite.peer, 4),
         "n": suite.peer,
-        "largest_difference": gap,
-        "n_full": len(whole.said),
+        "ratio_processor_time": round(theirs.cpu_seconds / ours.cpu_seconds, 2),
+        "ratio_all_choices": round(theirs.seconds / every.seconds, 2),
+        "ratio_all_choices_processor_time": round(theirs.cpu_seconds / every.cpu_seconds, 2),
+        "largest_difference": round(gap, 6),
+        "close": sum(max(said) - sorted(said)[-2] <= 2 * gap for said in margins),
+        "n_margins": len(margins),
         "full_samples_per_second": round(len(whole.said) / whole.seconds, 3),
-        "close": sum(second > first - 2 * gap for second, first in ordered),
+        "n_full": len(whole.said),
     }
 
 
 def main() -> None:
     """Measure and write the JSON line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--suites", default="banking77,mmlu_pro")
+    parser.add_argument("--suites", default="banking77,mmlu_pro,mmlu_pro_zero_shot")
     parser.add_argument("--peer-banking77", type=int, default=4)
     parser.add_argument("--peer-mmlu-pro", type=int, default=200)
-    parser.add_argument("--full-banking77", type=int, default=3080)
-    parser.add_argument("--full-mmlu-pro", type=int, default=1000)
+    parser.add_argument("--rows", type=int, default=10**6, help="at most so many rows of each suite by our side alone")
+    parser.add_argument("--margins", type=int, default=200)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
@@ -214,19 +248,16 @@ def main() -> None:
     endpoint = HFEndpoint(path, name="ours", batch_size=asked.batch, dtype=getattr(torch, asked.dtype))
     endpoint.log_likelihoods([Request("warm", (Message("user", "up"),), ("A", "B"))])
     peer = Peer(endpoint._model, load_tokenizer(path), asked.batch)
+    margins, thousand = asked.margins, min(asked.rows, 1000)
     suites = [
-        Suite("banking77", banking77(asked.full_banking77), asked.peer_banking77),
-        Suite("mmlu_pro", mmlu_pro(asked.full_mmlu_pro), asked.peer_mmlu_pro),
+        Suite("banking77", banking77(asked.rows), asked.peer_banking77, margins),
+        Suite("mmlu_pro", mmlu_pro(thousand, shots=5), asked.peer_mmlu_pro, margins),
+        Suite("mmlu_pro_zero_shot", mmlu_pro(thousand, shots=0), asked.peer_mmlu_pro, margins),
     ]
     found = [compare(suite, endpoint, peer) for suite in suites if suite.name in asked.suites.split(",")]
-    peak = psutil.Process().memory_info().rss if sys.platform == "win32" else _peak()
-    sys.stdout.write(json.dumps({"suites": found, "dtype": asked.dtype, "batch": asked.batch, "peak_rss_mib": peak}) + "\n")
-
-
-def _peak() -> int:
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    setting = {"dtype": asked.dtype, "batch": asked.batch, "threads": asked.threads}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    sys.stdout.write(json.dumps({"suites": found, **setting, "peak_rss_mib": peak}) + "\n")
 
 
 if __name__ == "__main__":

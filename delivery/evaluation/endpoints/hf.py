@@ -9,9 +9,10 @@ attention ``shared`` does not know, every prompt is computed alone.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from transformers import DynamicCache
@@ -19,10 +20,10 @@ from transformers.cache_utils import DynamicLayer
 
 from delivery.artifacts import Answer
 from delivery.evaluation.endpoints import choosing
-from delivery.evaluation.endpoints.choosing import ChoiceTree
+from delivery.evaluation.endpoints.choosing import ROOT, ChoiceTree, Constrained, Everything, Likelihood, Search
 from delivery.evaluation.endpoints.endpoint import OnAnswer, Request
-from delivery.evaluation.endpoints.prefixes import Batch, Prompt, plan
-from delivery.evaluation.endpoints.shared import SharedKeys, bytes_per_token, read, supports
+from delivery.evaluation.endpoints.prefixes import Batch, Prompt, choices_of, plan
+from delivery.evaluation.endpoints.shared import Following, SharedKeys, bytes_per_token, read, supports
 from delivery.weights import hf as weights
 
 BATCH = 32
@@ -42,10 +43,12 @@ class _Begun(NamedTuple):
     since: float
 
 
-class _Chosen(NamedTuple):
-    prompt: Prompt
-    log_probs: dict[int, dict[int, float]]
-    seconds: float
+_Asked = list[tuple[int, int]]
+"""Tokens of choices: the number of the sample and that of the inner token."""
+
+
+_ReadOff = Callable[[_Asked], list[Following]]
+_S = TypeVar("_S", bound=Search)
 
 
 class HFEndpoint:
@@ -86,16 +89,15 @@ class HFEndpoint:
         for begun in self._begin([p for p in prompts if p.choices is None], max_new_tokens):
             for answer in self._answer_batch(begun, max_new_tokens):
                 on_answer(answer)
-        asked = {request.sample_id: request for request in requests}
+        closed = [p for p in prompts if p.choices is not None]
+        given = {request.sample_id: request for request in requests}
         ends = self._ends.tolist()
-        for prompt, log_probs, seconds in self._choose([p for p in prompts if p.choices is not None]):
-            request, tree = asked[prompt.sample_id], _tree(prompt)
-            if request.choosing == "likelihood":
-                number = choosing.likeliest(tree, log_probs)
-            else:
-                number = choosing.constrained(tree, log_probs, ends=ends)
-            usage = len(prompt.ids), len(tree.steps[number])
-            on_answer(Answer(prompt.sample_id, request.choices[number], None, *usage, seconds))
+        searches = [
+            Likelihood(_tree(p)) if given[p.sample_id].choosing == "likelihood" else Constrained(_tree(p), ends) for p in closed
+        ]
+        for prompt, search, seconds in self._choose(closed, searches):
+            said, length = given[prompt.sample_id].choices[search.choice], len(_tree(prompt).paths[search.choice])
+            on_answer(Answer(prompt.sample_id, said, None, len(prompt.ids), length, seconds))
 
     def log_likelihoods(self, requests: Sequence[Request]) -> dict[str, tuple[float, ...]]:
         """Sample id -> the log-probability of each of its ``choices``, in nats, without an end token.
@@ -109,7 +111,8 @@ class HFEndpoint:
         if not all(request.choices for request in requests):
             raise ValueError("only requests with choices have log-likelihoods")
         prompts = self._prompts(requests, 0, lambda _: None)
-        return {c.prompt.sample_id: choosing.likelihoods(_tree(c.prompt), c.log_probs) for c in self._choose(prompts)}
+        searches = [Everything(_tree(prompt)) for prompt in prompts]
+        return {prompt.sample_id: search.sums for prompt, search, _ in self._choose(prompts, searches)}
 
     def _load(self) -> None:
         if self._model is None:
@@ -177,41 +180,51 @@ class HFEndpoint:
                 layer.update(keys, values)
             yield _Begun([row.prompt for row in planned.rows], tokens, cache, since)
 
-    def _choose(self, prompts: Sequence[Prompt]) -> Iterator[_Chosen]:
-        """For each prompt the log-probabilities of every token that some choice goes on with, and of ending there."""
+    def _choose(self, prompts: Sequence[Prompt], searches: Sequence[_S]) -> Iterator[tuple[Prompt, _S, float]]:
+        """Each prompt with its search, which knows all that it wants, and the seconds that it took."""
+        of = {prompt.sample_id: search for prompt, search in zip(prompts, searches, strict=True)}
+        for members, read_off in self._closed_batches(prompts):
+            started = time.perf_counter()
+            running = [of[prompt.sample_id] for prompt in members]
+            asked = [(number, ROOT) for number in range(len(members))]
+            while asked:
+                for (number, inner), following in zip(asked, read_off(asked), strict=True):
+                    running[number].tell(inner, following.log_probs)
+                asked = [(number, inner) for number, search in enumerate(running) for inner in search.wanted()]
+            seconds = (time.perf_counter() - started) / len(members)
+            yield from ((prompt, search, seconds) for prompt, search in zip(members, running, strict=True))
+
+    def _closed_batches(self, prompts: Sequence[Prompt]) -> Iterator[tuple[list[Prompt], _ReadOff]]:
+        """Batches, each with what computes tokens of its choices and tells what follows them."""
         ends = tuple(self._ends.tolist())
+
+        def wanted(prompt: Prompt, inner: int) -> tuple[int, ...]:
+            return (*(step.token for step in _tree(prompt).followers[inner + 1]), *ends)
+
+        def alone(members: list[Prompt], asked: _Asked) -> list[Following]:
+            found: list[Following] = []
+            for start in range(0, len(asked), self.batch_size):
+                part = [(members[number], inner) for number, inner in asked[start : start + self.batch_size]]
+                logits = self._alone([p.ids + _tree(p).opening(inner) for p, inner in part], self._new_cache())
+                found.extend(read(logits, [wanted(p, inner) for p, inner in part]))
+            return found
+
+        def together(shared: SharedKeys, batch: Batch, asked: _Asked) -> list[Following]:
+            rows = batch.rows
+            slots = {rows[number].slot(inner): wanted(rows[number].prompt, inner) for number, inner in asked}
+            # The roots are the prompts' own last tokens and come first of all, with the prompts.
+            tokens = batch if asked[0][1] == ROOT else choices_of(rows, asked)
+            following = shared.compute(tokens, slots)
+            return [following[slot] for slot in slots]
+
         if not supports(self._model):
-            for prompt in prompts:
-                yield self._choose_alone(prompt, ends)
+            for members in _batches(prompts, self.batch_size):
+                yield members, partial(alone, members)
             return
         batches = plan(prompts, rows=self.batch_size, room=self._room())
         shared = SharedKeys(self._model, _slots(batches))
         for batch in batches:
-            started = time.perf_counter()
-            places = [dict(enumerate([row.path[-1], *row.inner], start=-1)) for row in batch.rows]
-            asked = {
-                slot: (*_tree(row.prompt).followers[inner + 1], *ends)
-                for row, slots in zip(batch.rows, places, strict=True)
-                for inner, slot in slots.items()
-            }
-            following = shared.compute(batch, asked)
-            seconds = (time.perf_counter() - started) / len(batch.rows)
-            for row, slots in zip(batch.rows, places, strict=True):
-                yield _Chosen(row.prompt, {inner: following[slot].log_probs for inner, slot in slots.items()}, seconds)
-
-    def _choose_alone(self, prompt: Prompt, ends: Sequence[int]) -> _Chosen:
-        started, tree = time.perf_counter(), _tree(prompt)
-        openings: list[list[int]] = [[]]
-        for token, above in zip(tree.tokens, tree.parents, strict=True):
-            openings.append([*openings[above + 1], token])
-        log_probs: dict[int, dict[int, float]] = {}
-        for start in range(0, len(openings), self.batch_size):
-            part = openings[start : start + self.batch_size]
-            logits = self._alone([prompt.ids + opening for opening in part], self._new_cache())
-            wanted = [(*tokens, *ends) for tokens in tree.followers[start : start + self.batch_size]]
-            for number, following in enumerate(read(logits, wanted), start=start - 1):
-                log_probs[number] = following.log_probs
-        return _Chosen(prompt, log_probs, time.perf_counter() - started)
+            yield [row.prompt for row in batch.rows], partial(together, shared, batch)
 
     @torch.inference_mode()
     def _alone(self, rows: Sequence[list[int]], cache: DynamicCache) -> torch.Tensor:
@@ -316,7 +329,7 @@ def _batches(prompts: Sequence[Prompt], size: int) -> Iterator[list[Prompt]]:
 
 
 def _slots(batches: Sequence[Batch]) -> int:
-    return 1 + max((slot for batch in batches for slot in batch.slots), default=0)
+    return 1 + max((slot for batch in batches for row in batch.rows for slot in row.path + row.inner), default=0)
 
 
 def _left_padded(lengths: Sequence[int]) -> torch.Tensor:

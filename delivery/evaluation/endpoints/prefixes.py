@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import count, filterfalse, pairwise
 from typing import NamedTuple
 
-from delivery.evaluation.endpoints.choosing import ChoiceTree
+from delivery.evaluation.endpoints.choosing import ROOT, ChoiceTree
 
 NO_SLOT = -1
 _WORTH = 16
@@ -28,21 +28,25 @@ class Prompt(NamedTuple):
 
     @property
     def after(self) -> int:
-        """Tokens that are computed behind the prompt: those of choices that others follow."""
+        """Tokens that may be computed behind the prompt: those of choices that others follow."""
         return len(self.choices.tokens) if self.choices is not None else 0
 
 
 class Row(NamedTuple):
-    """A prompt of a batch, the slots of its tokens, and of its choices' inner tokens (in the order of the choices)."""
+    """A prompt of a batch, the slots of its tokens, and those that its choices' inner tokens have."""
 
     prompt: Prompt
     path: list[int]
     inner: list[int]
 
+    def slot(self, inner: int) -> int:
+        """The slot of an inner token of its choices; of the prompt's last token for the root."""
+        return self.path[-1] if inner == ROOT else self.inner[inner]
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Prompts to answer together, and the tokens that are not yet computed: each after the one that comes before it."""
+    """Prompts to answer together, and the tokens that are still to compute, each after the one that comes before it."""
 
     rows: list[Row] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
@@ -100,13 +104,22 @@ def _fill(waiting: Sequence[Prompt], kept: list[int], *, rows: int, room: int, n
         batch.slots.extend(own)
         batch.parents.extend([path[shared - 1] if shared else NO_SLOT, *own[:-1]])
         batch.positions.extend(range(shared, len(path)))
-        if prompt.choices is not None:
-            batch.tokens.extend(prompt.choices.tokens)
-            batch.slots.extend(inner)
-            batch.parents.extend(path[-1] if above < 0 else inner[above] for above in prompt.choices.parents)
-            batch.positions.extend(len(path) - 1 + depth for depth in prompt.choices.depths)
     last = batch.rows[-1]
     return _Filled(batch, last.path, last.prompt.ids, len(batch.rows))
+
+
+def choices_of(rows: Sequence[Row], asked: Sequence[tuple[int, int]]) -> Batch:
+    """Inner tokens of choices, each as (number of the row, number of the inner token), behind prompts that are computed."""
+    batch = Batch()
+    for number, inner in asked:
+        row = rows[number]
+        if row.prompt.choices is None:
+            raise ValueError(f"{row.prompt.sample_id}: there are no choices behind this prompt")
+        batch.tokens.append(row.prompt.choices.tokens[inner])
+        batch.slots.append(row.slot(inner))
+        batch.parents.append(row.slot(row.prompt.choices.parents[inner]))
+        batch.positions.append(len(row.path) - 1 + row.prompt.choices.depths[inner])
+    return batch
 
 
 def ordered(prompts: Sequence[Prompt]) -> list[Prompt]:
