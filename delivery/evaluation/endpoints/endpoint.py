@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from delivery.artifacts import Answer, Message, OnProgress, Progress, no_progress, sha256_json
 from delivery.errors import BudgetReached, EvalIncompleteError
@@ -13,6 +13,7 @@ from delivery.evaluation.endpoints.store import AnswerStore
 from delivery.settings import get_settings
 
 OnAnswer = Callable[[Answer], None]
+Choosing = Literal["constrained", "likelihood"]
 
 NOTHING = "the endpoint gave no answer"
 NAMED = 3
@@ -24,11 +25,19 @@ class Request:
     """What one sample asks: all messages, system prompt, tools (as text) and shots included.
 
     A sample that is asked several times, for the spread of its answers, has another ``repeat`` each time.
+
+    With ``choices`` the answer is one of them, to the letter, where the endpoint can hold a model to that (``hf`` can); other
+    endpoints answer freely. ``choosing`` says how it is found. ``constrained``, token by token as a server with a grammar
+    would: for a system that will be served so. ``likelihood``, the choice that is likeliest as a whole, as evaluation
+    harnesses do: for multiple choice whose figures stand beside published ones. Neither is what a server without a grammar
+    says, so a system that is shipped without one is asked freely. See ``choosing``.
     """
 
     sample_id: str
     messages: tuple[Message, ...]
     repeat: int = 0
+    choices: tuple[str, ...] = ()
+    choosing: Choosing = "constrained"
 
 
 class Endpoint(Protocol):
