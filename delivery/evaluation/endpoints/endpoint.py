@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Literal, Protocol
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
@@ -14,16 +14,26 @@ from pydantic import TypeAdapter, ValidationError
 from delivery.artifacts import Answer, Message, OnProgress, Progress, no_progress, sha256_json
 
 OnAnswer = Callable[[Answer], None]
+Choosing = Literal["constrained", "likelihood"]
 
 _ANSWERS: TypeAdapter[Answer] = TypeAdapter(Answer)
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What one sample asks: all messages, system prompt and shots included."""
+    """What one sample asks: all messages, system prompt and shots included.
+
+    With ``choices`` the answer is one of them, to the letter, where the endpoint can hold a model to that (``hf`` can); other
+    endpoints answer freely. ``choosing`` says how it is found. ``constrained``, token by token as a server with a grammar
+    would: for a system that will be served so. ``likelihood``, the choice that is likeliest as a whole, as evaluation
+    harnesses do: for multiple choice whose figures stand beside published ones. Neither is what a server without a grammar
+    says, so a system that is shipped without one is asked freely. See ``choosing``.
+    """
 
     sample_id: str
     messages: tuple[Message, ...]
+    choices: tuple[str, ...] = ()
+    choosing: Choosing = "constrained"
 
 
 class Endpoint(Protocol):
@@ -84,7 +94,7 @@ def collect(
     """Answers to all requests, in their order; those already in ``path`` are not asked again.
 
     ``path`` is JSON lines, one answer each, written out as it arrives and on the disk when this returns. An answer is
-    reused when endpoint, sample, messages and ``max_new_tokens`` are the same. Errors are not stored, so a later call
+    reused when endpoint, sample, messages, choices and ``max_new_tokens`` are the same. Errors are not stored, so a later call
     asks those again. A line torn by a kill is cut off.
 
     Raises:
@@ -124,7 +134,8 @@ def collect(
 
 def _key(name: str, request: Request, max_new_tokens: int) -> str:
     messages = [[message.role, message.content] for message in request.messages]
-    return sha256_json([name, request.sample_id, messages, max_new_tokens])
+    closed = [[list(request.choices), request.choosing]] if request.choices else []
+    return sha256_json([name, request.sample_id, messages, max_new_tokens, *closed])
 
 
 def _line(key: str, answer: Answer) -> bytes:
