@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +11,8 @@ from numpy.typing import NDArray
 from delivery.artifacts import Estimate, OnProgress, no_progress
 from delivery.errors import EvalIncompleteError
 from delivery.evaluation.judging.intervals import Values, cluster_sums, with_unit
-from delivery.evaluation.judging.judge import Choice, Judge, Judgement, Pair, compare
+from delivery.evaluation.judging.judge import Choice, Judge, Judgement, compare
+from delivery.evaluation.judging.results import Calibration, LabeledPair
 from delivery.evaluation.scoring.metrics import wilson
 from delivery.evaluation.statistics.bootstrap import DRAWS, SEED, bootstrap
 
@@ -20,37 +20,6 @@ SMALLEST_INFORMEDNESS = 0.1
 """Sensitivity plus specificity minus one, below which nothing can be corrected: the judge hardly tells the sides apart."""
 
 _CHOICES: tuple[Choice, ...] = ("a", "b", "tie")
-
-
-@dataclass(frozen=True, slots=True)
-class LabeledPair:
-    """A pair of answers of which people have said which is better."""
-
-    pair: Pair
-    gold: Literal["a", "b"]
-
-
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """A judge on labeled pairs that have both of its verdicts. ``confusion``: gold a, then gold b, by final choice a, b, tie.
-
-    ``accuracy``: single verdicts, both orders pooled, that name the gold answer. ``agreement``: the same of final
-    choices, where a disagreement of the orders is a tie. ``kappa``: Cohen's, of final choices. ``order_consistency``: both
-    orders name the same. ``pick_first_rate``: of single verdicts that are no tie, those for the answer shown first; 0.5 is
-    no bias. ``sensitivity`` and ``specificity``: the mean score (ties half) that a's, and b's, get where they are better.
-    """
-
-    judge: str
-    n: int
-    n_errored: int
-    accuracy: Estimate
-    agreement: Estimate
-    kappa: Estimate
-    order_consistency: Estimate
-    pick_first_rate: Estimate
-    sensitivity: float
-    specificity: float
-    confusion: tuple[tuple[int, int, int], tuple[int, int, int]]
 
 
 def calibrate(

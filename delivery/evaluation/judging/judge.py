@@ -36,18 +36,6 @@ class Judge:
 
 
 @dataclass(frozen=True, slots=True)
-class JudgeRecord:
-    """Which judge decided, and by which words. For the report's provenance."""
-
-    model: str
-    endpoint: str
-    prompt: str
-    prompt_version: int
-    prompt_sha256: str
-    criteria_sha256: str
-
-
-@dataclass(frozen=True, slots=True)
 class Pair:
     """Two answers to one question."""
 
@@ -76,13 +64,17 @@ class Judgement:
         return self.forward if self.forward == self.backward else "tie"
 
 
-class Query(NamedTuple):
-    """One question to a judge: trusted ``criteria``, the texts of others by name, and every form that its reply can have."""
+class Query(NamedTuple, Generic[T]):
+    """One question to a judge: trusted ``criteria`` and the texts of others by name.
+
+    ``read`` finds the value of a reply, or None; ``forms`` are all replies that have one, where the judge is held to them.
+    """
 
     id: str
     criteria: str
     material: Mapping[str, str]
-    forms: tuple[str, ...]
+    read: Callable[[str], T | None]
+    forms: tuple[str, ...] = ()
 
 
 class Reply(NamedTuple, Generic[T]):
@@ -92,24 +84,12 @@ class Reply(NamedTuple, Generic[T]):
     error: str | None
 
 
-def record(judge: Judge, prompt: Prompt, criteria: str) -> JudgeRecord:
-    """The judge's entry in the provenance."""
-    return JudgeRecord(
-        judge.model, judge.endpoint.name, prompt.name, prompt.version, prompt.sha256, criteria_sha256=sha256_json(criteria)
-    )
-
-
 def ask(
-    judge: Judge,
-    prompt: Prompt,
-    queries: Sequence[Query],
-    *,
-    read: Callable[[str], T | None],
-    on_progress: OnProgress = no_progress,
+    judge: Judge, prompt: Prompt, queries: Sequence[Query[T]], *, on_progress: OnProgress = no_progress
 ) -> dict[str, Reply[T]]:
     """The judge's reply to every query, by the query's id; equal ids have to be equal queries, and are asked once.
 
-    Where ``read`` finds nothing in a reply, the question is put once more with the prompt's reminder. The first reply is
+    Where nothing can be read from a reply, the question is put once more with the prompt's reminder. The first reply is
     not shown: what led it astray would then stand outside the fence. After the second the query has an error.
 
     Raises:
@@ -119,12 +99,12 @@ def ask(
     replies: dict[str, Reply[T]] = {}
     for again in (False, True):
         waiting = [query for query in unique.values() if query.id not in replies]
-        requests = [_request(judge, prompt, query, again=again) for query in waiting]
+        requests = [_request(prompt, query, again=again) for query in waiting]
         answers = collect(
             judge.endpoint, requests, path=judge.store, max_new_tokens=judge.max_new_tokens, on_progress=on_progress
         )
         for query, answer in zip(waiting, answers, strict=True):
-            value = read(answer.output) if answer.output is not None else None
+            value = query.read(answer.output) if answer.output is not None else None
             if value is not None:
                 replies[query.id] = Reply(value, None)
             elif answer.output is None:
@@ -145,10 +125,16 @@ def compare(
     Raises:
         ConfigError, RetryableError: from the judge's endpoint; verdicts given before are kept.
     """
-    forward = {pair.id: _query(pair.question, pair.a, pair.b, criteria) for pair in pairs if pair.a != pair.b}
-    backward = {pair.id: _query(pair.question, pair.b, pair.a, criteria) for pair in pairs if pair.a != pair.b}
-    queries = [query for pair_id, first in forward.items() for query in (first, backward[pair_id])]
-    replies = ask(judge, judge.pairwise, queries, read=read_pairwise, on_progress=on_progress)
+    forms = pairwise_forms() if judge.closed else ()
+
+    def query(question: str, first: str, second: str) -> Query[PairwiseReply]:
+        material = {"request": question, "first answer": first, "second answer": second}
+        return Query(key_of(criteria, material), criteria, material, read_pairwise, forms)
+
+    forward = {pair.id: query(pair.question, pair.a, pair.b) for pair in pairs if pair.a != pair.b}
+    backward = {pair.id: query(pair.question, pair.b, pair.a) for pair in pairs if pair.a != pair.b}
+    queries = [one for pair_id, first in forward.items() for one in (first, backward[pair_id])]
+    replies = ask(judge, judge.pairwise, queries, on_progress=on_progress)
     found = []
     for pair in pairs:
         if pair.id not in forward:
@@ -170,16 +156,11 @@ def transcript(messages: Sequence[Message]) -> str:
     return "\n\n".join(f"{message.role}: {message.content}" for message in messages)
 
 
-def _query(question: str, first: str, second: str, criteria: str) -> Query:
-    material = {"request": question, "first answer": first, "second answer": second}
-    return Query(key_of(criteria, material), criteria, material, pairwise_forms())
-
-
-def _request(judge: Judge, prompt: Prompt, query: Query, *, again: bool) -> Request:
+def _request(prompt: Prompt, query: Query[T], *, again: bool) -> Request:
     return Request(
         sample_id=f"{query.id}#again" if again else query.id,
         messages=prompt.messages(query.criteria, query.material, again=again),
-        choices=query.forms if judge.closed else (),
+        choices=query.forms,
     )
 
 

@@ -7,87 +7,21 @@ candidate's win rate minus the baseline's is what it wins beyond a draw, and two
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from delivery.artifacts import Answer, Estimate, OnProgress, Sample, Scored, Suite, no_progress
 from delivery.errors import EvalIncompleteError
-from delivery.evaluation.judging.calibration import Calibration, corrected_win_rate
+from delivery.evaluation.judging.calibration import corrected_win_rate
 from delivery.evaluation.judging.families import family_limitations
 from delivery.evaluation.judging.intervals import mean_of_clusters
-from delivery.evaluation.judging.judge import Choice, Judge, Judgement, JudgeRecord, Pair, compare, record, transcript
+from delivery.evaluation.judging.judge import Choice, Judge, Judgement, Pair, compare, transcript
 from delivery.evaluation.judging.length_control import differences, length_controlled
-from delivery.evaluation.judging.rules import CANARIES, JudgeRules
+from delivery.evaluation.judging.results import CanaryResult, Contest, Contestant, JudgedPairs, Terms, record
+from delivery.evaluation.judging.rules import CANARIES
 from delivery.evaluation.scoring.scorers import NO_ANSWER
-from delivery.evaluation.statistics.bootstrap import SEED
 
 _SCORES: dict[Choice, float] = {"a": 1.0, "tie": 0.5, "b": 0.0}
 _SAID: dict[Choice, str] = {"a": "better", "tie": "tie", "b": "worse"}
-
-
-@dataclass(frozen=True, slots=True)
-class Contestant:
-    """A system and what it answered. ``system``: its name in the report; ``model`` tells its family."""
-
-    system: str
-    model: str
-    answers: tuple[Answer, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """On which terms a suite is judged: its rules, and what the judge is known to be worth."""
-
-    rules: JudgeRules = field(default_factory=JudgeRules)
-    calibration: Calibration | None = None
-    seed: int = SEED
-
-
-@dataclass(frozen=True, slots=True)
-class CanaryResult:
-    """What a constant answer reached: win rate against the reference, or score in a role play."""
-
-    name: str
-    n: int
-    rate: Estimate
-
-
-@dataclass(frozen=True, slots=True)
-class Contest:
-    """One system against the reference. ``scored``: per sample 1, 0.5 (tie) or 0, or errored, in the suite's order.
-
-    ``length_controlled``: at equal length and format. ``corrected``: what a judge without error would find; None without
-    a calibration or where the judge hardly tells the sides apart. ``order_consistency``: pairs of which both orders name
-    the same, equal answers left out; None where all were equal.
-    """
-
-    system: str
-    model: str
-    scored: tuple[Scored, ...]
-    n: int
-    n_tied: int
-    n_errored: int
-    win_rate: Estimate
-    length_controlled: Estimate
-    corrected: Estimate | None
-    order_consistency: Estimate | None
-
-
-@dataclass(frozen=True, slots=True)
-class JudgedPairs:
-    """A judged suite. Where ``withheld`` gives reasons, no verdict may be drawn from its figures."""
-
-    suite: str
-    judge: JudgeRecord
-    reference: tuple[Scored, ...]
-    contests: tuple[Contest, ...]
-    canaries: tuple[CanaryResult, ...]
-    calibration: Calibration | None
-    withheld: tuple[str, ...]
-    limitations: tuple[str, ...]
-
-    def contest(self, system: str) -> Contest | None:
-        """That of one system, or None when it did not take part."""
-        return next((one for one in self.contests if one.system == system), None)
 
 
 def judge_pairs(

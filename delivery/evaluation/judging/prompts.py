@@ -79,7 +79,8 @@ met only where the reply itself shows it."""
     + _FENCED,
     question="""$material
 
-The material has ended. General standard: $criteria
+The material has ended. $criteria
+
 For each point, in order: does the reply to check meet it? Reply with one JSON object and nothing else, of this form:
 {"met": [true or false for each point]}""",
     reminder="""Begin with { and end with }. No code fence and no word outside of it. As many values as there are points.""",

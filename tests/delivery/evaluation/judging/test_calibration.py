@@ -13,14 +13,13 @@ from sklearn.metrics import cohen_kappa_score
 from delivery.artifacts import from_json, to_json
 from delivery.errors import EvalIncompleteError
 from delivery.evaluation.judging.calibration import (
-    Calibration,
-    LabeledPair,
     calibrate,
     calibration_of,
     cohen_kappa,
     corrected_win_rate,
 )
 from delivery.evaluation.judging.judge import Choice, Judgement, Pair
+from delivery.evaluation.judging.results import Calibration, LabeledPair
 from tests.delivery.evaluation.judging.judges import judge, preferring, verdict
 
 

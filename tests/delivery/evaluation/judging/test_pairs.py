@@ -9,9 +9,10 @@ import pytest
 
 from delivery.artifacts import Answer, Message, from_json, to_json
 from delivery.errors import EvalIncompleteError
-from delivery.evaluation.judging.calibration import Calibration, calibration_of
+from delivery.evaluation.judging.calibration import calibration_of
 from delivery.evaluation.judging.judge import Choice, Judgement
-from delivery.evaluation.judging.pairs import Contestant, JudgedPairs, Terms, judge_pairs
+from delivery.evaluation.judging.pairs import judge_pairs
+from delivery.evaluation.judging.results import Calibration, Contestant, JudgedPairs, Terms
 from delivery.evaluation.judging.rules import CANARIES, JudgeRules
 from tests.delivery.evaluation.judging.judges import answers, blocks, judge, preferring, suite, verdict
 
