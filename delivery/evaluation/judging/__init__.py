@@ -1,8 +1,8 @@
 """A judge where no rule decides: pairs of answers, and role play. Its prompts, what it is worth, and what may be claimed.
 
 In order: ``prompts`` and ``fencing`` (what a judge is told, and how the judged texts are kept from telling it more),
-``verdicts`` and ``judge`` (asking, both orders), ``calibration`` (what its word is worth), ``pairs`` with ``length_control``
-(win rates), ``dialogues`` and ``rubric`` (role play), ``families`` and ``rules`` (when a claim is limited or withheld).
+``verdicts`` and ``judge`` (asking, both orders), ``labeled`` and ``calibration`` (what its word is worth), ``pairs`` with
+``length_control`` (win rates), ``dialogues`` and ``rubric`` (role play), ``families`` and ``rules`` (when a claim is limited or withheld).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from delivery.artifacts import OnProgress, Suite, no_progress
 from delivery.evaluation.judging.dialogues import Dialogue, play, simulate
 from delivery.evaluation.judging.families import family_limitations, family_of
 from delivery.evaluation.judging.judge import Judge, Pair
+from delivery.evaluation.judging.labeled import labeled_pairs
 from delivery.evaluation.judging.results import (
     Calibration,
     Contestant,
@@ -41,6 +42,7 @@ __all__ = [
     "family_of",
     "judge_dialogues",
     "judge_pairs",
+    "labeled_pairs",
     "play",
     "simulate",
 ]
