@@ -77,6 +77,8 @@ def put_through(line: Line, contender: Contender, suite: Suite, plan: TrainingPl
                 path=kept,
                 max_new_tokens=plan.max_new_tokens,
                 on_progress=on_progress,
+                # It is on this machine.
+                offline=False,
             )
         return score(line, suite, answers, system=system)
 

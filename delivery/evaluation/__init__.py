@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 from delivery.artifacts import Answer, Artifact, BaseModel, Example, Scored, Suite, SuiteResult, SystemResult
 from delivery.client_config import Gates
-from delivery.evaluation.baselines.importing import PackSpec, import_pack
+from delivery.evaluation.baselines.choosing import Contest, Holdout, contest_of_packs
+from delivery.evaluation.baselines.freezing import PackSpec
+from delivery.evaluation.baselines.importing import import_pack
 from delivery.evaluation.baselines.packs import (
     Coverage,
     PackProblem,
@@ -23,7 +25,8 @@ from delivery.evaluation.baselines.packs import (
     published_result,
     verify_pack,
 )
-from delivery.evaluation.baselines.prompting import choose_shots, few_shot, zero_shot
+from delivery.evaluation.baselines.prompting import choose_shots, few_shot, prompt_of, zero_shot
+from delivery.evaluation.baselines.recording import Asking, Recording, record_packs
 from delivery.evaluation.endpoints.budget import Budget, TokenPrice
 from delivery.evaluation.endpoints.endpoint import Endpoint, FakeEndpoint, Request, collect
 from delivery.evaluation.gates import decide
@@ -36,19 +39,24 @@ if TYPE_CHECKING:
     from delivery.evaluation.endpoints.openai import OpenAIEndpoint
 
 __all__ = [
+    "Asking",
     "Budget",
+    "Contest",
     "Coverage",
     "Endpoint",
     "FakeEndpoint",
+    "Holdout",
     "PackProblem",
     "PackSpec",
     "Power",
+    "Recording",
     "Request",
     "System",
     "TokenPrice",
     "choose_shots",
     "collect",
     "compare",
+    "contest_of_packs",
     "decide",
     "encoder_answers",
     "few_shot",
@@ -61,8 +69,10 @@ __all__ = [
     "parse",
     "power_check",
     "power_of",
+    "prompt_of",
     "published_result",
     "raise_if_incomplete",
+    "record_packs",
     "score",
     "summarise",
     "use_case_suite",

@@ -212,7 +212,11 @@ def _slice_table(caption: str, suite: Document, parts: Sequence[Document], lang:
 def examples_section(suite: Document, rows: Sequence[SampleRow], lang: Language) -> Section:
     """Up to eight rows that the candidate got wrong, beside what the baseline (or the base model) answered."""
     other = "baseline" if any(r.system == "baseline" for r in rows if r.suite == suite["suite"]) else "base"
-    answers = {(row.id, row.system): row for row in rows if row.suite == suite["suite"]}
+    answers: dict[tuple[str, str], SampleRow] = {}
+    for row in rows:
+        if row.suite == suite["suite"]:
+            # Of several prompts of the baseline, the first is the one that was chosen.
+            answers.setdefault((row.id, row.system), row)
     scored = [row for (_, system), row in answers.items() if system == "candidate" and row.correct is not None]
     wrong = [row for row in scored if not row.correct]
     partner = name_in(suite, other, lang) if find_system(suite, other) else None

@@ -81,6 +81,11 @@ class OpenAIEndpoint:
         self.name = (name or f"{model} at {_public(base_url)}") + differing
         self._model, self._base_url, self._api_key, self._budget = model, base_url, api_key, budget
 
+    @property
+    def parameters(self) -> dict[str, float | int]:
+        """What decides an answer beside its prompt and length, as it is sent."""
+        return self._calls.parameters()
+
     def answer(self, requests: Sequence[Request], *, max_new_tokens: int, on_answer: OnAnswer) -> None:
         """Answer with at most ``concurrency`` requests on the way. Ctrl-C drops those and returns at once.
 
