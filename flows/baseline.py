@@ -10,6 +10,7 @@ from delivery.artifacts import BaselinePack, BaseModel, OnProgress, Source, Syst
 from delivery.client_config import BaselineSource, ClientConfig
 from delivery.errors import ConfigError, EvalIncompleteError, IntegrityError
 from delivery.evaluation import Holdout, System
+from delivery.settings import get_settings
 from flows.evidence import Contender, put_through, score, served, suite_of
 from flows.line import Line
 from flows.live import day_of, live_model, record, sale_notice
@@ -35,7 +36,8 @@ def check_baseline(line: Line, data: str) -> None:
                 model = live_model(line, held)
             except ConfigError:
                 continue
-            model.endpoint.check()
+            if not get_settings().offline:
+                model.endpoint.check()
             return
 
 
@@ -51,7 +53,7 @@ def evaluate_baseline(line: Line, data: str, base: str, plan: str) -> list[str]:
             try:
                 _ask_live(line, data, held)
             except (ConfigError, EvalIncompleteError) as error:
-                why = str(error)
+                why = str(error) if get_settings().openai_api_key is not None else ""
                 continue
         found = packs_from(line, "recorded" if source == "live" else source)
         if found:
@@ -149,8 +151,8 @@ def _stand_in(line: Line, data: str, base: str, plan: str, why: str) -> str:
         artifact=untuned.format,
         source="stand-in",
         prompting="few_shot",
-        note=f"a local stand-in, not {line.config.baseline.model}: no recorded answers, published score or key was there"
-        + (f" ({why})" if why else ""),
+        note=f"a local stand-in, not {line.config.baseline.model}: "
+        + (why or "no recorded answers, published score or key was there"),
     )
     contender = Contender(
         system,

@@ -188,7 +188,19 @@ def test_without_a_live_model_a_stand_in_answers_and_says_why(
     assert "of the budget of $0.000001" in why
     monkeypatch.delenv("OPENAI_API_KEY")
     get_settings.cache_clear()
-    assert "OPENAI_API_KEY is not set" in baseline.evaluate_baseline.on(line, data, "", "")[0]
+    assert baseline.evaluate_baseline.on(line, data, "", "") == [""]
+
+
+@pytest.mark.parametrize("status", ["401", "500"])
+def test_a_key_is_tried_before_training_and_only_a_refused_one_stops(tmp_path: Path, server: FaultServer, status: str) -> None:
+    server.listing = int(status)
+    line, data = line_of(make(tmp_path))
+    if status == "401":
+        with pytest.raises(ConfigError, match="the endpoint refuses the key"):
+            baseline.check_baseline.on(line, data)
+    else:
+        baseline.check_baseline.on(line, data)
+    assert server.calls == 0
 
 
 def test_imported_answers_to_validation_rows_choose_too(tmp_path: Path) -> None:

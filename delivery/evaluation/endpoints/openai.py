@@ -115,7 +115,10 @@ class OpenAIEndpoint:
                 if error.status_code in (401, 403):
                     raise self._refused(error) from None
             except openai.APIConnectionError as error:
-                raise RetryableError(f"{_public(self._base_url)} cannot be reached ({_reason(error)})") from None
+                where = _public(self._base_url)
+                raise RetryableError(
+                    f"{where} cannot be reached ({_reason(error)}); set DELIVERY_OFFLINE=1 to do without"
+                ) from None
             except (openai.APIError, ValueError):
                 # Not every server lists its models.
                 return

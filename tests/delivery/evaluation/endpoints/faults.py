@@ -36,6 +36,8 @@ class FaultServer:
     def __init__(self, plan: Plan, *, model: str = "gpt-4o", seconds: float = 0.0, say: Say | None = None) -> None:
         self.plan, self.model, self.seconds = plan, model, seconds
         self.say = say or (lambda messages: answer_to(messages[-1]["content"]))
+        self.listing = 404
+        """Status of the list of models, which few servers keep."""
         self.calls = 0
         self.answered: Counter[str] = Counter()
         self.charged_for: Counter[str] = Counter()
@@ -86,7 +88,7 @@ class FaultServer:
 
     async def _reply(self, headers: dict[str, str], body: bytes, writer: asyncio.StreamWriter) -> bool:
         if not body:
-            await self._send(writer, b"{}", status=404)
+            await self._send(writer, b"{}", status=self.listing)
             return True
         asked = json.loads(body)
         question = asked["messages"][-1]["content"]
