@@ -19,6 +19,7 @@ UseCaseType = Literal["classification", "extraction", "qa", "generation", "role_
 ParseRule = Literal["exact", "first_word", "first_label", "json"]
 Verdict = Literal["better", "not_worse", "inconclusive", "worse"]
 BaselineSource = Literal["recorded", "live", "published"]
+Prompting = Literal["zero_shot", "few_shot", "retrieval_few_shot"]
 Format = Literal["adapter", "merged", "nf4", "gguf-q8_0"]
 
 SLUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
@@ -109,13 +110,21 @@ class Training(Section):
     seed: int = 7
 
 
+class ModelPrice(Section):
+    """US dollars per million tokens."""
+
+    input: Decimal = Field(ge=0, allow_inf_nan=False)
+    output: Decimal = Field(ge=0, allow_inf_nan=False)
+
+
 class Baseline(Section):
-    """What the candidate is measured against."""
+    """What the candidate is measured against. ``price`` is needed where the price book does not list the model."""
 
     model: str = "gpt-4"
     sources: tuple[BaselineSource, ...] = ("recorded", "live", "published")
-    prompting: tuple[Literal["zero_shot", "few_shot", "retrieval_few_shot"], ...] = ("zero_shot",)
-    budget_usd: Decimal = Field(default=Decimal("5.00"), ge=0)
+    prompting: tuple[Prompting, ...] = Field(default=("zero_shot",), min_length=1)
+    budget_usd: Decimal = Field(default=Decimal("5.00"), ge=0, allow_inf_nan=False)
+    price: ModelPrice | None = None
 
 
 class Promise(Section):

@@ -1,4 +1,4 @@
-"""The baseline tasks: the model to beat, by its recorded answers, its published score, or a stand-in labelled as one."""
+"""The baseline tasks: the model to beat, by its recorded answers, asked live, by its published score, or a stand-in."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from delivery import evaluation, quantization
-from delivery.artifacts import BaselinePack, BaseModel, OnProgress, SystemResult, TrainingPlan, sha256_json
-from delivery.client_config import ClientConfig
-from delivery.errors import IntegrityError
-from delivery.evaluation import System
+from delivery.artifacts import BaselinePack, BaseModel, OnProgress, Source, SystemResult, TrainingPlan, sha256_json
+from delivery.client_config import BaselineSource, ClientConfig
+from delivery.errors import ConfigError, EvalIncompleteError, IntegrityError
+from delivery.evaluation import Holdout, System
+from delivery.settings import get_settings
 from flows.evidence import Contender, put_through, score, served, suite_of
 from flows.line import Line
-from flows.results import Artifacts
+from flows.live import day_of, live_model, record, sale_notice
+from flows.results import Artifacts, Frozen
 from flows.steps import Step
 
 SHOTS = 4
@@ -21,38 +23,60 @@ SHOTS = 4
 
 @Step
 def check_baseline(line: Line, data: str) -> None:
-    """Refuse a pack that was changed or belongs to another holdout, before anything has cost time."""
-    pack = chosen_pack(line)
-    if pack is not None:
-        evaluation.verify_pack(pack, suite_of(line, data))
+    """Refuse a pack that was changed or belongs to another holdout, or a wrong key, before anything has cost time."""
+    held = holdout_of(line, data)
+    for source in line.config.baseline.sources:
+        found = packs_from(line, source)
+        for pack in found:
+            evaluation.verify_pack(pack, held.test)
+        if found:
+            return
+        if source == "live":
+            try:
+                model = live_model(line, held)
+            except ConfigError:
+                continue
+            if not get_settings().offline:
+                model.endpoint.check()
+            return
 
 
 @Step
-def evaluate_baseline(line: Line, data: str, base: str, plan: str) -> str:
-    """The model to beat: its recorded answers, its published score, or a local stand-in that is labelled as one."""
-    suite = suite_of(line, data)
-    pack = chosen_pack(line)
-    if pack is None:
-        return _stand_in(line, data, base, plan)
-    evaluation.verify_pack(pack, suite)
+def evaluate_baseline(line: Line, data: str, base: str, plan: str) -> list[str]:
+    """The model to beat with its strongest prompt, then with the others: from the first source that is available.
 
-    def work(_: Path, __: OnProgress) -> SystemResult:
-        if pack.source == "published":
-            return replace(evaluation.published_result(pack, suite), pack_sha256=pack.sha256)
-        note = f"answers recorded on {pack.recorded_on}"
-        system = System("baseline", pack.model, source="recorded", prompting=pack.prompting, note=note)
-        result = score(line, suite, evaluation.pack_answers(pack, suite), system=system, parse=pack.parse)
-        return replace(result, pack_sha256=pack.sha256)
+    Without any, a local stand-in that is labelled as one. A live model's answers are frozen as packs and used as those.
+    """
+    held, why = holdout_of(line, data), ""
+    for source in line.config.baseline.sources:
+        if source == "live":
+            try:
+                _ask_live(line, data, held)
+            except (ConfigError, EvalIncompleteError) as error:
+                why = str(error) if get_settings().openai_api_key is not None else ""
+                continue
+        found = packs_from(line, "recorded" if source == "live" else source)
+        if found:
+            return _from_packs(line, held, found, source=source)
+    return [_stand_in(line, data, base, plan, why)]
 
-    return line.stage("evaluate_baseline", {"suite": suite.sha256, "pack": pack.sha256}, work)
+
+def holdout_of(line: Line, data: str) -> Holdout:
+    """The client's test rows, and the validation rows where it has any."""
+    splits = line.rows(data).splits
+    validation = evaluation.use_case_suite(line.config, splits.validation) if splits.validation else None
+    return Holdout(suite_of(line, data), validation)
 
 
-def chosen_pack(line: Line) -> BaselinePack | None:
-    """The client's newest pack of its baseline model, from the first of its sources that has one."""
-    order = [source for source in line.config.baseline.sources if source != "live"]
-    packs = [pack for pack in packs_of(line.config) if pack.model == line.config.baseline.model and pack.source in order]
-    packs.sort(key=lambda pack: pack.recorded_on, reverse=True)
-    return min(packs, key=lambda pack: order.index(pack.source), default=None)
+def packs_from(line: Line, source: BaselineSource) -> list[BaselinePack]:
+    """The client's packs of its baseline model from one source: the newest of each prompting, in the configured order."""
+    baseline = line.config.baseline
+    packs = [pack for pack in packs_of(line.config) if pack.model == baseline.model and pack.source == source]
+    packs.sort(key=lambda pack: pack.recorded_on)
+    newest = {pack.prompting: pack for pack in packs}
+    order: list[str] = [name for name in baseline.prompting if name in newest]
+    rest = sorted((name for name in newest if name not in order), key=lambda name: newest[name].recorded_on, reverse=True)
+    return [newest[name] for name in (*order, *rest)]
 
 
 def packs_of(config: ClientConfig) -> list[BaselinePack]:
@@ -69,7 +93,49 @@ def packs_of(config: ClientConfig) -> list[BaselinePack]:
     return packs
 
 
-def _stand_in(line: Line, data: str, base: str, plan: str) -> str:
+def _ask_live(line: Line, data: str, held: Holdout) -> None:
+    model = live_model(line, held)
+
+    def work(_: Path, on_progress: OnProgress) -> Frozen:
+        found = record(line, held, line.rows(data).splits.train, live=model, on_progress=on_progress)
+        return Frozen(tuple(pack.name for pack in found.packs))
+
+    inputs = {"suite": held.test.sha256, "baseline": line.config.baseline.model_dump(mode="json")}
+    # The packs lie outside the workspace's state; what was answered once is not asked again.
+    line.stage("record_baseline", inputs, work, always=True)
+
+
+def _from_packs(line: Line, held: Holdout, packs: list[BaselinePack], *, source: BaselineSource) -> list[str]:
+    contest = evaluation.contest_of_packs(held.validation, packs)
+    by_name = {pack.name: pack for pack in packs}
+    ranked = [by_name[name] for name in contest.ranked(list(by_name))]
+    return [_from_pack(line, held, pack, place=place, source=source, contest=contest) for place, pack in enumerate(ranked)]
+
+
+def _from_pack(
+    line: Line, held: Holdout, pack: BaselinePack, *, place: int, source: Source, contest: evaluation.Contest
+) -> str:
+    said = [f"answers recorded on {pack.recorded_on}" if source != "live" else f"asked live, frozen as {pack.name}"]
+    if pack.name in contest.values:
+        standing = "the strongest" if place == 0 else "not the strongest"
+        value = 100 * contest.values[pack.name]
+        said.append(f"{standing} of {len(contest.values)} prompts: {value:.1f} % on {contest.n} validation rows")
+    notice = sale_notice(pack.model, day_of(line))
+    note = "; ".join([*said, notice] if notice else said)
+
+    def work(_: Path, __: OnProgress) -> SystemResult:
+        if pack.source == "published":
+            published = evaluation.published_result(pack, held.test)
+            return replace(published, note=f"{published.note} {notice}." if notice else published.note)
+        system = System("baseline", pack.model, source=source, prompting=pack.prompting, note=note)
+        result = score(line, held.test, evaluation.pack_answers(pack, held.test), system=system, parse=pack.parse)
+        return replace(result, pack_sha256=pack.sha256)
+
+    stage = "evaluate_baseline" if place == 0 else f"evaluate_baseline_{pack.prompting}"
+    return line.stage(stage, {"suite": held.test.sha256, "pack": pack.sha256, "note": note}, work)
+
+
+def _stand_in(line: Line, data: str, base: str, plan: str, why: str) -> str:
     """The untuned base model with worked examples in its prompt, behind a local server."""
     model, length, suite = line.read(BaseModel, base), line.read(TrainingPlan, plan), suite_of(line, data)
 
@@ -85,7 +151,8 @@ def _stand_in(line: Line, data: str, base: str, plan: str) -> str:
         artifact=untuned.format,
         source="stand-in",
         prompting="few_shot",
-        note=f"a local stand-in, not {line.config.baseline.model}: no recorded answers, published score or key was there",
+        note=f"a local stand-in, not {line.config.baseline.model}: "
+        + (why or "no recorded answers, published score or key was there"),
     )
     contender = Contender(
         system,

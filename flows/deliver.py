@@ -25,7 +25,7 @@ def deliver(delivery_id: str) -> str:
     systems = [
         evidence.evaluate_candidate(delivery_id, data, plan, artifacts),
         evidence.evaluate_adapter(delivery_id, data, base, plan, adapter),
-        baseline.evaluate_baseline(delivery_id, data, base, plan),
+        *baseline.evaluate_baseline(delivery_id, data, base, plan),
         evidence.evaluate_base(delivery_id, data, base, plan),
         evidence.evaluate_encoder(delivery_id, data),
         *evidence.evaluate_champion(delivery_id, data, plan, artifacts),

@@ -97,6 +97,8 @@ def put_through(
                     path=kept,
                     max_new_tokens=tokens,
                     on_progress=_after(len(answers), len(rooms), on_progress),
+                    # It is on this machine.
+                    offline=False,
                 )
         return score(line, suite, answers, system=system)
 

@@ -1,4 +1,4 @@
-"""What can be said before a delivery: findings about data, the plan, and baseline packs checked against the holdout."""
+"""What can be said before a delivery: findings about data, and the plan."""
 
 from __future__ import annotations
 
@@ -8,22 +8,20 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from delivery import costs, dataset, evaluation
+from delivery import costs, dataset
 from delivery.artifacts import (
-    BaselinePack,
     BaseModel,
     Check,
     DataReport,
     LabeledDataset,
     OnProgress,
-    Suite,
     TrainingPlan,
     no_progress,
 )
 from delivery.client_config import ClientConfig, SplitRule, list_clients, load_client
 from delivery.errors import ClientDataError, ConfigError
 from delivery.settings import Workspace, find_workspace
-from flows import baseline, evidence, steps
+from flows import baseline, steps
 from flows.environment import prepare
 from flows.line import Line
 from flows.power import discordance_seen, power, with_power
@@ -121,30 +119,3 @@ def preview(workspace: Workspace, config: ClientConfig) -> dict[str, Any]:
         "pool": "cpu",
         "power": asdict(power(line, report.splits["test"], seen=discordance_seen(line))),
     }
-
-
-def _holdout(workspace: Workspace, client: str) -> tuple[ClientConfig, Suite]:
-    prepare(workspace)
-    line = Line(workspace, load_client(workspace.clients, client))
-    return line.config, evidence.suite_of(line, steps.load_data.on(line))
-
-
-def import_baseline(workspace: Workspace, client: str, source: Path, *, spec: evaluation.PackSpec) -> BaselinePack:
-    """Freeze recorded answers as a pack of the client.
-
-    Raises:
-        ConfigError: the specification is wrong, or the pack is there already.
-        ClientDataError: a line of the file is wrong, or too many answers are missing.
-    """
-    config, suite = _holdout(workspace, client)
-    return evaluation.import_pack(config.folder, source, spec=spec, suite=suite, max_errored=config.evaluation.max_errored)
-
-
-def verify_baselines(workspace: Workspace, client: str) -> list[dict[str, Any]]:
-    """Check each pack's hash and inputs; count the samples of the holdout that it answers and lacks."""
-    config, suite = _holdout(workspace, client)
-    found = []
-    for pack in baseline.packs_of(config):
-        coverage = evaluation.verify_pack(pack, suite)
-        found.append({"name": pack.name, "model": pack.model, "recorded": coverage.recorded, "missing": coverage.missing})
-    return found

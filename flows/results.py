@@ -42,3 +42,10 @@ class Rounds:
     """What labeling rounds bought, round by round; empty where the data came in one piece."""
 
     gains: tuple[RoundGain, ...]
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """The baseline packs that a live model's answers were frozen as, the strongest prompt's first."""
+
+    packs: tuple[str, ...]

@@ -1,18 +1,20 @@
-"""``baseline import|list|verify``: frozen answers of the model to beat."""
+"""``baseline record|import|list|verify``: frozen answers of the model to beat."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from delivery.cli.live import Narration
 from delivery.cli.output import Json, emit, say, table
 
 if TYPE_CHECKING:
     from delivery.artifacts import BaselinePack
 
-app = typer.Typer(help="Recorded and published answers of the model to beat.", no_args_is_help=True)
+app = typer.Typer(help="Answers of the model to beat: recorded, imported or published.", no_args_is_help=True)
 Slug = Annotated[str, typer.Argument(help="The client's name.")]
 
 
@@ -32,6 +34,30 @@ def _document(pack: BaselinePack) -> dict[str, Any]:
     }
 
 
+@app.command("record", epilog="Example: delivery baseline record acme")
+def record(client: Slug, as_json: Json = False) -> None:
+    """Ask the live model (OPENAI_API_KEY, OPENAI_BASE_URL) with every prompt of client.yaml, within baseline.budget_usd, and
+    freeze what it answers. Run it again after an interruption: no answer is paid for twice.
+    """
+    from delivery.settings import find_workspace
+    from flows.packs import record_baseline
+
+    with Narration(f"asking the baseline of {client}", quiet=as_json) as narration:
+        found = record_baseline(find_workspace(), client, on_progress=narration)
+    if as_json:
+        emit(found)
+        return
+    values = found["validation"]["values"]
+    if values:
+        standing = ", ".join(f"{name} {100 * value:.1f} %" for name, value in values.items())
+        say(f"on {found['validation']['n']} validation rows: {standing}")
+    say(f"frozen: {', '.join(found['packs'])} (the first is the strongest prompt)")
+    say(f"spent ${found['spent_usd']} of ${found['budget_usd']}")
+    for line in (found["missing"] and f"not recorded: {found['missing']}", found["notice"]):
+        if line:
+            say(line)
+
+
 @app.command("import", epilog="Example: delivery baseline import acme gpt4.jsonl --model gpt-4 --recorded-on 2023-07-06")
 def import_(
     client: Slug,
@@ -49,7 +75,7 @@ def import_(
     from delivery.errors import ConfigError
     from delivery.evaluation import PackSpec
     from delivery.settings import find_workspace
-    from flows.preview import import_baseline
+    from flows.packs import import_baseline
 
     rule = next((known for known in get_args(ParseRule) if known == parse), None)
     if parse is not None and rule is None:
@@ -68,13 +94,20 @@ def list_all(client: Slug, as_json: Json = False) -> None:
     from delivery.client_config import load_client
     from delivery.evaluation import PackProblem, list_packs
     from delivery.settings import find_workspace
+    from flows.live import sale_notice
 
     found = list_packs(load_client(find_workspace().clients, client).folder)
-    packs = [p._asdict() if isinstance(p, PackProblem) else {**_document(p), "problem": None} for p in found]
+    today = datetime.now(UTC).date()
+    packs = [
+        {**p._asdict(), "notice": ""}
+        if isinstance(p, PackProblem)
+        else {**_document(p), "notice": sale_notice(p.model, today), "problem": None}
+        for p in found
+    ]
     if as_json:
         emit({"packs": packs})
     elif packs:
-        columns = ("name", "model", "source", "recorded_on", "prompting", "answers", "score", "problem")
+        columns = ("name", "model", "source", "recorded_on", "prompting", "answers", "score", "notice", "problem")
         table([column.replace("_", " ") for column in columns], [[p.get(column) for column in columns] for p in packs])
     else:
         say(f"{client} has no baseline pack: a local stand-in will answer, and the report will say so")
@@ -84,12 +117,13 @@ def list_all(client: Slug, as_json: Json = False) -> None:
 def verify(client: Slug, as_json: Json = False) -> None:
     """Check every pack's hash, and its inputs against the client's holdout."""
     from delivery.settings import find_workspace
-    from flows.preview import verify_baselines
+    from flows.packs import verify_baselines
 
     found = verify_baselines(find_workspace(), client)
     if as_json:
         emit({"packs": found})
     elif found:
-        table(("pack", "recorded", "missing"), [(f["name"], f["recorded"], f["missing"]) for f in found])
+        columns = ("name", "recorded", "missing", "validation", "notice")
+        table(("pack", *columns[1:]), [[f[column] for column in columns] for f in found])
     else:
         say(f"{client} has no baseline pack")

@@ -24,7 +24,9 @@ from delivery.artifacts import (
     SystemResult,
 )
 from delivery.client_config import Gates
-from delivery.evaluation.baselines.importing import PackSpec, import_pack
+from delivery.evaluation.baselines.choosing import Contest, Holdout, contest_of_packs
+from delivery.evaluation.baselines.freezing import PackSpec
+from delivery.evaluation.baselines.importing import import_pack
 from delivery.evaluation.baselines.packs import (
     Coverage,
     PackProblem,
@@ -34,7 +36,8 @@ from delivery.evaluation.baselines.packs import (
     published_result,
     verify_pack,
 )
-from delivery.evaluation.baselines.prompting import choose_shots, few_shot, zero_shot
+from delivery.evaluation.baselines.prompting import choose_shots, few_shot, prompt_of, zero_shot
+from delivery.evaluation.baselines.recording import Asking, Recording, record_packs
 from delivery.evaluation.endpoints.budget import Budget, TokenPrice
 from delivery.evaluation.endpoints.endpoint import Endpoint, FakeEndpoint, Request, collect
 from delivery.evaluation.gates import decide
@@ -51,13 +54,17 @@ if TYPE_CHECKING:
     from delivery.evaluation.endpoints.openai import OpenAIEndpoint
 
 __all__ = [
+    "Asking",
     "Budget",
+    "Contest",
     "Coverage",
     "Endpoint",
     "FakeEndpoint",
+    "Holdout",
     "PackProblem",
     "PackSpec",
     "Power",
+    "Recording",
     "Request",
     "System",
     "TokenPrice",
@@ -67,6 +74,7 @@ __all__ = [
     "clean_scores",
     "collect",
     "compare",
+    "contest_of_packs",
     "decide",
     "encoder_answers",
     "few_shot",
@@ -81,9 +89,11 @@ __all__ = [
     "parse",
     "power_check",
     "power_of",
+    "prompt_of",
     "public_suite",
     "published_result",
     "raise_if_incomplete",
+    "record_packs",
     "restricted",
     "score",
     "summarise",

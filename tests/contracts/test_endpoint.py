@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from werkzeug import Request as HttpRequest
 from werkzeug import Response
 
 from delivery.artifacts import Answer, BaseModel, Message
+from delivery.errors import EvalIncompleteError
 from delivery.evaluation import Endpoint, FakeEndpoint, Request, collect, http_endpoint, local_endpoint
 
 ASKED = [
@@ -113,3 +115,14 @@ def test_it_can_be_collected_and_resumed(endpoint: Endpoint, tmp_path: Path) -> 
     nobody = FakeEndpoint({}, name=endpoint.name)
     assert collect(nobody, ASKED, path=tmp_path / "answers.jsonl", max_new_tokens=4) == first
     assert nobody.asked == []
+
+
+def test_each_repeat_is_asked_for_itself_and_offline_it_is_only_looked_up(endpoint: Endpoint, tmp_path: Path) -> None:
+    path, again = tmp_path / "answers.jsonl", [replace(request, repeat=1) for request in ASKED[:2]]
+    collect(endpoint, ASKED[:2], path=path, max_new_tokens=4)
+    with pytest.raises(EvalIncompleteError, match="2 of 2 answers are missing"):
+        collect(endpoint, again, path=path, max_new_tokens=4, offline=True)
+    repeated = collect(endpoint, again, path=path, max_new_tokens=4)
+    assert [a.error for a in repeated] == [None, None]
+    assert len(path.read_bytes().splitlines()) == 4
+    assert collect(endpoint, again, path=path, max_new_tokens=4, offline=True) == repeated

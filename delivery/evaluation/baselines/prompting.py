@@ -3,14 +3,33 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from delivery.artifacts import Example, Message, Sample, Suite
+from delivery.client_config import Prompting
 from delivery.evaluation.endpoints.endpoint import Request
 from delivery.evaluation.scoring.parsing import first_json_object
 
+SHOTS = 4
+"""Worked examples in a prompt that has any."""
 SHOT_CHARACTERS = 6_000
 """Room for all shots together; about 1,500 tokens of English."""
+
+
+Prompt = Callable[[Sample], Request]
+
+
+def prompt_of(prompting: Prompting, train: Sequence[Example], *, suite: Suite) -> Prompt:
+    """How a sample is asked. Shots come from ``train`` only: the same balanced few for all, or those most like each sample."""
+    if prompting == "zero_shot":
+        return zero_shot
+    if prompting == "few_shot":
+        shots = choose_shots(train, SHOTS, suite=suite)
+        return lambda sample: few_shot(sample, shots)
+    from delivery.evaluation.baselines.retrieval import Retriever
+
+    retriever = Retriever(train)
+    return lambda sample: few_shot(sample, retriever.shots(sample, SHOTS, characters=SHOT_CHARACTERS))
 
 
 def zero_shot(sample: Sample) -> Request:

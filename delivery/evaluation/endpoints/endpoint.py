@@ -139,7 +139,9 @@ def collect(
             if waiting:
                 endpoint.answer(waiting, max_new_tokens=max_new_tokens, on_answer=keep)
         except BudgetReached as reached:
-            raise BudgetReached(f"{reached}; {_missing(requests, answers)}") from None
+            raise BudgetReached(
+                f"{reached}; {_missing(requests, answers)}; with a larger budget only those are asked"
+            ) from None
     return tuple(answers.get(r.sample_id) or Answer(r.sample_id, None, error=NOTHING) for r in requests)
 
 

@@ -81,6 +81,11 @@ class OpenAIEndpoint:
         self.name = (name or f"{model} at {_public(base_url)}") + differing
         self._model, self._base_url, self._api_key, self._budget = model, base_url, api_key, budget
 
+    @property
+    def parameters(self) -> dict[str, float | int]:
+        """What decides an answer beside its prompt and length, as it is sent."""
+        return self._calls.parameters()
+
     def answer(self, requests: Sequence[Request], *, max_new_tokens: int, on_answer: OnAnswer) -> None:
         """Answer with at most ``concurrency`` requests on the way. Ctrl-C drops those and returns at once.
 
@@ -110,7 +115,10 @@ class OpenAIEndpoint:
                 if error.status_code in (401, 403):
                     raise self._refused(error) from None
             except openai.APIConnectionError as error:
-                raise RetryableError(f"{_public(self._base_url)} cannot be reached ({_reason(error)})") from None
+                where = _public(self._base_url)
+                raise RetryableError(
+                    f"{where} cannot be reached ({_reason(error)}); set DELIVERY_OFFLINE=1 to do without"
+                ) from None
             except (openai.APIError, ValueError):
                 # Not every server lists its models.
                 return

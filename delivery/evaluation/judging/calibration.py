@@ -13,8 +13,8 @@ from delivery.errors import EvalIncompleteError
 from delivery.evaluation.judging.intervals import Values, cluster_sums, with_unit
 from delivery.evaluation.judging.judge import Choice, Judge, Judgement, compare
 from delivery.evaluation.judging.results import Calibration, LabeledPair
-from delivery.evaluation.scoring.metrics import wilson
 from delivery.evaluation.statistics.bootstrap import DRAWS, SEED, bootstrap
+from delivery.evaluation.statistics.proportions import wilson
 
 SMALLEST_INFORMEDNESS = 0.1
 """Sensitivity plus specificity minus one, below which nothing can be corrected: the judge hardly tells the sides apart."""

@@ -58,7 +58,8 @@ def compare(suite: Suite, systems: Sequence[SystemResult], *, gates: Gates, seed
         EvalIncompleteError: the candidate and another system have not one answered sample in common.
     """
     require_aligned(suite, systems)
-    by_name = {result.system: result for result in systems}
+    # Of several prompts of the baseline, the first is the one that was chosen.
+    by_name = {result.system: result for result in reversed(systems)}
     candidate = by_name.get("candidate")
     comparisons: list[Comparison] = []
     if candidate is not None:

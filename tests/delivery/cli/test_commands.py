@@ -24,6 +24,7 @@ COMMANDS = [
     ["client", "list"],
     ["client", "show"],
     ["data", "check"],
+    ["baseline", "record"],
     ["baseline", "import"],
     ["baseline", "list"],
     ["baseline", "verify"],

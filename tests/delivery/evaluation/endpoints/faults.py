@@ -22,6 +22,8 @@ PRICE = TokenPrice(Decimal("2.50"), Decimal("10"))
 TOKENS = 32
 Plan = Callable[[int, str], str | None]
 """Number of the call and the question -> the fault, or None for a good answer."""
+Say = Callable[[list[dict[str, str]]], str]
+"""Messages -> a good answer."""
 
 
 def answer_to(question: str) -> str:
@@ -31,8 +33,11 @@ def answer_to(question: str) -> str:
 class FaultServer:
     """``answered`` and ``charged_for`` count by question; ``charged_usd`` is the sum of the bill."""
 
-    def __init__(self, plan: Plan, *, model: str = "gpt-4o", seconds: float = 0.0) -> None:
+    def __init__(self, plan: Plan, *, model: str = "gpt-4o", seconds: float = 0.0, say: Say | None = None) -> None:
         self.plan, self.model, self.seconds = plan, model, seconds
+        self.say = say or (lambda messages: answer_to(messages[-1]["content"]))
+        self.listing = 404
+        """Status of the list of models, which few servers keep."""
         self.calls = 0
         self.answered: Counter[str] = Counter()
         self.charged_for: Counter[str] = Counter()
@@ -82,6 +87,9 @@ class FaultServer:
             writer.close()
 
     async def _reply(self, headers: dict[str, str], body: bytes, writer: asyncio.StreamWriter) -> bool:
+        if not body:
+            await self._send(writer, b"{}", status=self.listing)
+            return True
         asked = json.loads(body)
         question = asked["messages"][-1]["content"]
         number = self.calls
@@ -95,7 +103,7 @@ class FaultServer:
         self._charge(question)
         await asyncio.sleep(self.seconds)
         model = "gpt-4o-mini" if fault == "model" else self.model
-        content = json.dumps(self._completion(number, question, model)).encode()
+        content = json.dumps(self._completion(number, question, model, self.say(asked["messages"]))).encode()
         if fault == "hang":
             await asyncio.sleep(60)
         elif fault == "half":
@@ -120,9 +128,9 @@ class FaultServer:
     def _tokens(question: str) -> tuple[int, int]:
         return 8 + len(question) // 4, 1 + len(question) % TOKENS
 
-    def _completion(self, number: int, question: str, model: str) -> dict[str, Any]:
+    def _completion(self, number: int, question: str, model: str, said: str) -> dict[str, Any]:
         prompt, completion = self._tokens(question)
-        message = {"role": "assistant", "content": answer_to(question)}
+        message = {"role": "assistant", "content": said}
         return {
             "id": f"chatcmpl-{number}",
             "object": "chat.completion",
