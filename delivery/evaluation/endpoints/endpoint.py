@@ -35,9 +35,9 @@ class Request:
 
     sample_id: str
     messages: tuple[Message, ...]
-    repeat: int = 0
     choices: tuple[str, ...] = ()
     choosing: Choosing = "constrained"
+    repeat: int = 0
 
 
 class Endpoint(Protocol):
