@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -75,7 +76,7 @@ def test_lines_after_a_broken_one_are_not_trusted(tmp_path: Path, junk: bytes) -
     assert len(resumed.asked) == 2
 
 
-def test_another_question_length_or_endpoint_is_asked_anew(tmp_path: Path) -> None:
+def test_another_question_choice_length_or_endpoint_is_asked_anew(tmp_path: Path) -> None:
     path = tmp_path / "answers.jsonl"
     collect(FakeEndpoint(script(1)), requests(1), path=path, max_new_tokens=9)
     reworded = [Request("r-0", (Message("user", "something else"),))]
@@ -83,6 +84,8 @@ def test_another_question_length_or_endpoint_is_asked_anew(tmp_path: Path) -> No
         (FakeEndpoint(script(1), name="other"), requests(1), 9),
         (FakeEndpoint(script(1)), requests(1), 1),
         (FakeEndpoint(script(1)), reworded, 9),
+        (FakeEndpoint(script(1)), [replace(requests(1)[0], choices=("yes", "no"))], 9),
+        (FakeEndpoint(script(1)), [replace(requests(1)[0], choices=("yes", "no"), choosing="likelihood")], 9),
     ):
         collect(endpoint, asked, path=path, max_new_tokens=length)
         assert len(endpoint.asked) == 1
