@@ -10,8 +10,9 @@ rendered prompts, and only its ``loglikelihood`` call is timed, not its reading 
 a sample, so it gets the first rows of a random order, and speeds are those on the same rows. Ratios of processor time stand
 beside those of time, for a machine that others use, too. Then our side alone answers all rows.
 
-``largest_difference`` is between log-likelihoods (nats); ``close`` counts the rows, of the first ``n_margins``, whose two
-likeliest choices lie within twice that of each other: only these could be predicted otherwise.
+Of ``n_pairs`` further rows of Banking77 the peer is asked for the two choices that are likeliest on our side, and
+``same_of_two`` counts where it prefers the same one. ``largest_difference`` is between log-likelihoods of the two sides
+(nats); ``close`` counts the rows on which our two likeliest choices lie within twice that: only there could predictions differ.
 
 lm-eval is no dependency of the project: it is looked for on ``sys.path``, in ``DELIVERY_BENCH_PEER`` and in the cache,
 where pip puts it when it is missing (``pip install --target``). The last line is one JSON document.
@@ -30,7 +31,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ class Suite:
     name: str
     requests: list[Request]
     peer: int
-    margins: int
+    pairs: int
 
 
 @dataclass
@@ -201,13 +202,16 @@ def beside(peer: Peer, requests: Sequence[Request], name: str) -> Tally:
 
 
 def compare(suite: Suite, endpoint: HFEndpoint, peer: Peer) -> dict[str, Any]:
-    """Both sides on the peer's rows, then ours on all."""
-    rows_of_peer = suite.requests[: suite.peer]
-    ours = Tally().add(lambda: answers(endpoint, rows_of_peer))
-    every = Tally().add(lambda: endpoint.log_likelihoods(rows_of_peer))
-    theirs = beside(peer, rows_of_peer, suite.name)
-    gap = max(abs(a - b) for i, said in theirs.said.items() for a, b in zip(every.said[i], said, strict=True))
-    margins = endpoint.log_likelihoods(suite.requests[: suite.margins]).values()
+    """Both sides on the peer's rows, then the two likeliest choices of more rows, then ours on all."""
+    both = suite.requests[: suite.peer]
+    ours = Tally().add(lambda: answers(endpoint, both))
+    every = Tally().add(lambda: endpoint.log_likelihoods(both))
+    theirs = beside(peer, both, suite.name)
+    pairs, mine = two_likeliest(endpoint, suite.requests[suite.peer : suite.peer + suite.pairs])
+    of_two = beside(peer, pairs, f"{suite.name}, pairs").said if pairs else {}
+    gaps = [abs(a - b) for i, said in theirs.said.items() for a, b in zip(every.said[i], said, strict=True)]
+    gaps += [abs(a - b) for i, said in of_two.items() for a, b in zip(mine[i], said, strict=True)]
+    margins = [max(said) - sorted(said)[-2] for said in (*every.said.values(), *mine.values())]
     whole = Tally().add(lambda: answers(endpoint, suite.requests))
     return {
         "suite": suite.name,
@@ -220,12 +224,26 @@ def compare(suite: Suite, endpoint: HFEndpoint, peer: Peer) -> dict[str, Any]:
         "ratio_processor_time": round(theirs.cpu_seconds / ours.cpu_seconds, 2),
         "ratio_all_choices": round(theirs.seconds / every.seconds, 2),
         "ratio_all_choices_processor_time": round(theirs.cpu_seconds / every.cpu_seconds, 2),
-        "largest_difference": round(gap, 6),
-        "close": sum(max(said) - sorted(said)[-2] <= 2 * gap for said in margins),
-        "n_margins": len(margins),
+        "same_of_two": sum(best(mine[i]) == best(said) for i, said in of_two.items()),
+        "n_pairs": len(pairs),
+        "largest_difference": round(max(gaps), 6),
+        "smallest_margin": round(min(margins), 6),
+        "close": sum(margin <= 2 * max(gaps) for margin in margins),
         "full_samples_per_second": round(len(whole.said) / whole.seconds, 3),
         "n_full": len(whole.said),
     }
+
+
+def two_likeliest(endpoint: HFEndpoint, requests: Sequence[Request]) -> tuple[list[Request], dict[str, tuple[float, ...]]]:
+    """The requests with their two likeliest choices alone, and the log-likelihoods of these."""
+    every = endpoint.log_likelihoods(requests)
+    pairs, values = [], {}
+    for request in requests:
+        said = every[request.sample_id]
+        two = sorted(sorted(range(len(said)), key=said.__getitem__)[-2:])
+        pairs.append(replace(request, choices=tuple(request.choices[c] for c in two)))
+        values[request.sample_id] = tuple(said[c] for c in two)
+    return pairs, values
 
 
 def main() -> None:
@@ -235,7 +253,7 @@ def main() -> None:
     parser.add_argument("--peer-banking77", type=int, default=4)
     parser.add_argument("--peer-mmlu-pro", type=int, default=200)
     parser.add_argument("--rows", type=int, default=10**6, help="at most so many rows of each suite by our side alone")
-    parser.add_argument("--margins", type=int, default=200)
+    parser.add_argument("--pairs", type=int, default=100)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
@@ -248,11 +266,11 @@ def main() -> None:
     endpoint = HFEndpoint(path, name="ours", batch_size=asked.batch, dtype=getattr(torch, asked.dtype))
     endpoint.log_likelihoods([Request("warm", (Message("user", "up"),), ("A", "B"))])
     peer = Peer(endpoint._model, load_tokenizer(path), asked.batch)
-    margins, thousand = asked.margins, min(asked.rows, 1000)
+    thousand = min(asked.rows, 1000)
     suites = [
-        Suite("banking77", banking77(asked.rows), asked.peer_banking77, margins),
-        Suite("mmlu_pro", mmlu_pro(thousand, shots=5), asked.peer_mmlu_pro, margins),
-        Suite("mmlu_pro_zero_shot", mmlu_pro(thousand, shots=0), asked.peer_mmlu_pro, margins),
+        Suite("banking77", banking77(asked.rows), asked.peer_banking77, asked.pairs),
+        Suite("mmlu_pro", mmlu_pro(thousand, shots=5), asked.peer_mmlu_pro, 0),
+        Suite("mmlu_pro_zero_shot", mmlu_pro(thousand, shots=0), asked.peer_mmlu_pro, 0),
     ]
     found = [compare(suite, endpoint, peer) for suite in suites if suite.name in asked.suites.split(",")]
     setting = {"dtype": asked.dtype, "batch": asked.batch, "threads": asked.threads}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,7 @@ def test_a_damaged_line_costs_no_other_answer(tmp_path: Path, junk: bytes) -> No
     assert resumed.asked == []
 
 
-def test_another_question_length_or_endpoint_is_asked_anew(tmp_path: Path) -> None:
+def test_another_question_choice_length_or_endpoint_is_asked_anew(tmp_path: Path) -> None:
     path = tmp_path / "answers.jsonl"
     collect(FakeEndpoint(script(1)), requests(1), path=path, max_new_tokens=9)
     reworded = [Request("r-0", (Message("user", "something else"),))]
@@ -84,6 +85,8 @@ def test_another_question_length_or_endpoint_is_asked_anew(tmp_path: Path) -> No
         (FakeEndpoint(script(1), name="other"), requests(1), 9),
         (FakeEndpoint(script(1)), requests(1), 1),
         (FakeEndpoint(script(1)), reworded, 9),
+        (FakeEndpoint(script(1)), [replace(requests(1)[0], choices=("yes", "no"))], 9),
+        (FakeEndpoint(script(1)), [replace(requests(1)[0], choices=("yes", "no"), choosing="likelihood")], 9),
     ):
         collect(endpoint, asked, path=path, max_new_tokens=length)
         assert len(endpoint.asked) == 1

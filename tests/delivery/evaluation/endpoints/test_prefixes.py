@@ -71,11 +71,15 @@ def test_openings_at_all_depths_are_computed_once() -> None:
         assert sum(len(batch.tokens) for batch in batches) == 100 + 50 + 60 + 15
 
 
-def test_prompts_that_share_little_stand_by_length() -> None:
-    prompts = [Prompt(f"p-{i}", [1, 2, i % 3, *range(10, 20 + (i * 37) % 90)]) for i in range(40)]
-    lengths = [len(prompt.ids) for prompt in ordered([*prompts, Prompt("alone", [9])])]
-    longest_of_family = [lengths[0], lengths[-1]]
-    assert longest_of_family == [max(lengths), 1]
+def test_prompts_that_share_little_stand_by_length_and_families_by_their_longest() -> None:
+    apart = [Prompt(f"p-{i}", [1, 2, i % 3, *[100 + i] * (10 + (i * 37) % 90)]) for i in range(40)]
+    family = [Prompt(f"f-{i}", [7] * 20 + [500 + i] * i) for i in range(1, 5)]
+    lengths = [len(prompt.ids) for prompt in ordered(apart)]
+    assert lengths == sorted(lengths, reverse=True)
+    together = [prompt.sample_id for prompt in ordered(apart[::-1] + family)]
+    first = together.index("f-4")
+    assert together[first : first + 4] == ["f-4", "f-3", "f-2", "f-1"]
+    assert [i for i in together if i.startswith("p")] == [prompt.sample_id for prompt in ordered(apart)]
 
 
 def test_no_prompts_are_no_batches() -> None:
