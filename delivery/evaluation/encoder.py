@@ -22,13 +22,16 @@ from delivery.errors import ClientDataError
 from delivery.evaluation.scoring.parsing import first_json_object
 
 _ABSENT = ""
+_AT_ONCE = 256
+"""Texts that are compared with all training texts at once; bounds memory."""
 
 
 def encoder_answers(train: Sequence[Example], suite: Suite) -> tuple[Answer, ...]:
     """Train on the training rows and answer the suite. Deterministic. Seconds are those of answering, not of training.
 
     Classification: one classifier. Extraction: one for each schema property of few values (enum, const or boolean),
-    trained on the values that occur; any other property gets its most frequent value.
+    trained on the values that occur; any other property gets its most frequent value. Otherwise, as there is nothing to
+    classify: the answer of the training row whose text is most alike by cosine.
 
     Raises:
         ClientDataError: no training rows.
@@ -38,14 +41,18 @@ def encoder_answers(train: Sequence[Example], suite: Suite) -> tuple[Answer, ...
     encoder = _Encoder([_text(row.messages) for row in train], np.array([row.weight for row in train]))
     if suite.scorer == "classification":
         encoder.learn("label", [row.answer.strip().casefold() for row in train])
-    else:
+    elif suite.scorer == "extraction":
         objects = [first_json_object(row.answer) or {} for row in train]
         for name, schema in ((suite.json_schema or {}).get("properties") or {}).items():
             values = [orjson.dumps(found[name]).decode() if name in found else _ABSENT for found in objects]
             encoder.learn(name, values if _has_few_values(schema) else [_most_frequent(values)] * len(values))
     started = time.perf_counter()
-    said = encoder.answer([_text(sample.messages) for sample in suite.samples])
-    outputs = [_output(suite, {name: values[row] for name, values in said.items()}) for row in range(len(suite.samples))]
+    asked = [_text(sample.messages) for sample in suite.samples]
+    if suite.scorer in ("classification", "extraction"):
+        said = encoder.answer(asked)
+        outputs = [_output(suite, {name: values[row] for name, values in said.items()}) for row in range(len(asked))]
+    else:
+        outputs = [train[place].answer for place in encoder.nearest(asked)]
     seconds = (time.perf_counter() - started) / len(outputs)
     return tuple(Answer(sample.id, output, seconds=seconds) for sample, output in zip(suite.samples, outputs, strict=True))
 
@@ -75,6 +82,14 @@ class _Encoder:
             name: [target] * len(texts) if isinstance(target, str) else [str(value) for value in target.predict(matrix)]
             for name, target in self.targets.items()
         }
+
+    def nearest(self, texts: Sequence[str]) -> list[int]:
+        """Of each text, the place of the training text that is most alike, the first of several."""
+        matrix = hstack([one.transform(texts) for one in self.vectorizers]).tocsr()
+        starts = range(0, len(texts), _AT_ONCE)
+        return [
+            int(place) for start in starts for place in (matrix[start : start + _AT_ONCE] @ self.matrix.T).toarray().argmax(1)
+        ]
 
 
 def _output(suite: Suite, said: dict[str, str]) -> str:

@@ -13,6 +13,8 @@ WORDS = {"dovish": "cut rates ease stimulus", "hawkish": "raise rates tighten in
 TRAIN = [row(f"t-{i}", f"We will {text} number {i}", label) for i in range(20) for label, text in WORDS.items()]
 TEST = [row(f"e-{i}", f"They {text} again {i}", label) for i, (label, text) in enumerate(WORDS.items())]
 
+CAPITALS = {"France": "Paris", "Norway": "Oslo", "Kenya": "Nairobi", "Peru": "Lima"}
+
 
 def test_it_learns_labels_and_is_deterministic() -> None:
     suite = use_case_suite(config(), TEST)
@@ -20,6 +22,13 @@ def test_it_learns_labels_and_is_deterministic() -> None:
     assert [a.output for a in answers] == list(WORDS)
     assert [a.output for a in encoder_answers(TRAIN, suite)] == list(WORDS)
     assert all(a.seconds is not None and a.seconds > 0 for a in answers)
+
+
+def test_a_question_is_answered_as_the_training_row_that_is_most_alike() -> None:
+    train = [row(f"t-{i}", f"What is the capital of {land}?", city) for i, (land, city) in enumerate(CAPITALS.items())]
+    test = [row("e-0", "Say, what is Norway's capital?", "Oslo"), row("e-1", "The capital of Kenya is what?", "Nairobi")]
+    suite = use_case_suite(config("qa"), test)
+    assert [one.correct for one in score(suite, encoder_answers(train, suite))] == [True, True]
 
 
 def test_it_assembles_an_object_from_fields() -> None:

@@ -193,7 +193,7 @@ def test_whatever_is_said_is_checked_by_every_rule(text: str) -> None:
     ],
 )
 def test_hostile_answers_are_quick(text: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     for kind, arguments, *_ in CASES:
         is_followed(kind, arguments, text)
-    assert time.perf_counter() - start < 3
+    assert time.process_time() - start < 3

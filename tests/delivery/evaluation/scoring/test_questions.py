@@ -142,7 +142,7 @@ def test_every_way_of_writing_a_whole_number_is_read(value: Fraction) -> None:
     "text", ["1" * 50_000, "answer is " * 20_000, "-" * 50_000, "1,000" * 20_000, " i am sorry " * 20_000, "##" * 50_000]
 )
 def test_hostile_outputs_are_quick(text: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     score_qa(question("7", numeric=True), text)
     score_qa(question("seven"), text)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
