@@ -55,7 +55,8 @@ def test_a_better_candidate_passes_with_its_numbers() -> None:
     why = gate(found, "baseline").why
     assert re.search(
         r"Candidate 80\.0 % against 50\.0 % of baseline gpt-4 \(recorded\) in accuracy on use_case: \+30\.0 points "
-        r"\(95 % interval \+2\d\.\d to \+3\d\.\d, n=400, exact McNemar, p < 0\.0001\), margin 2\.0 points: better\.",
+        r"\(95 % interval \+2\d\.\d to \+3\d\.\d, n=400 \(detects 7\.\d points\), exact McNemar, p < 0\.0001\), "
+        r"margin 2\.0 points: better\.",
         why,
     )
 
