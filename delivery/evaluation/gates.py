@@ -147,9 +147,13 @@ def _sentence(suite: SuiteResult, candidate: SystemResult, other: SystemResult, 
     return (
         f"Candidate {_percent(ours)} against {_percent(theirs)} of {who} in {metric.replace('_', ' ')} on {suite.suite}: "
         f"{_points(comparison.difference)} points (95 % interval {_points(comparison.low)} to {_points(comparison.high)}, "
-        f"n={comparison.n}, {_TEST[comparison.test]}, p {_p_value(comparison.p_value)}), margin "
+        f"n={comparison.n}{_detectable(comparison)}, {_TEST[comparison.test]}, p {_p_value(comparison.p_value)}), margin "
         f"{100 * comparison.margin:.1f} points: {comparison.verdict}."
     )
+
+
+def _detectable(comparison: Comparison) -> str:
+    return "" if comparison.detectable is None else f" (detects {100 * comparison.detectable:.1f} points)"
 
 
 def _percent(value: float) -> str:

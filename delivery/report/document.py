@@ -135,6 +135,11 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
         "discordant": comparison.discordant,
         "margin": comparison.margin,
         "verdict": comparison.verdict,
+        "p_margin": comparison.p_margin,
+        "p_adjusted": comparison.p_adjusted,
+        "detectable": comparison.detectable,
+        "dropped": comparison.dropped,
+        "clusters": comparison.clusters,
     }
 
 
@@ -145,6 +150,8 @@ def _slice(part: SliceResult) -> dict[str, Any]:
         "n": part.n,
         "candidate": _estimate(part.candidate),
         "baseline": None if part.baseline is None else _estimate(part.baseline),
+        "difference": None if part.difference is None else _estimate(part.difference),
+        "q_value": part.q_value,
     }
 
 

@@ -55,7 +55,8 @@ def test_a_better_candidate_passes_with_its_numbers() -> None:
     why = gate(found, "baseline").why
     assert re.search(
         r"Candidate 80\.0 % against 50\.0 % of baseline gpt-4 \(recorded\) in accuracy on use_case: \+30\.0 points "
-        r"\(95 % interval \+2\d\.\d to \+3\d\.\d, n=400, exact McNemar, p < 0\.0001\), margin 2\.0 points: better\.",
+        r"\(95 % interval \+2\d\.\d to \+3\d\.\d, n=400 \(detects 7\.\d points\), exact McNemar, p < 0\.0001\), "
+        r"margin 2\.0 points: better\.",
         why,
     )
 
@@ -122,6 +123,22 @@ def test_a_champion_that_may_be_replaced_by_its_equal_is_still_protected_at_ever
     assert not against_champion(0, require_champion="not_worse", champion_margin=0.01).passed
     assert not against_champion(0, require_champion="not_worse", look=30).passed
     assert "Required: not worse by 2.0 points" in against_champion(0, require_champion="not_worse").why
+
+
+def test_a_promise_is_weighed_with_the_other_promises() -> None:
+    order = config(evaluation={"gates": {**GATES, "require_baseline": "better"}})
+
+    def promised(name: str, wins: int) -> SuiteResult:
+        suite = replace(classification(["dovish"] * N), name=name, kind="use_case" if name == "use_case" else "general")
+        systems = [system(suite, 300 + wins, "candidate"), system(suite, 300, "baseline", source="recorded")]
+        return compare(suite, systems, gates=order.evaluation.gates)
+
+    alone = decide(order, [promised("use_case", 6)], report(OK))
+    assert gate(alone, "baseline").passed
+    among_three = decide(order, [promised("use_case", 6), promised("a", 0), promised("b", 0)], report(OK))
+    assert not gate(among_three, "baseline").passed
+    # p = 0.031, three times that; 9 wins to none are enough for three.
+    assert gate(decide(order, [promised("use_case", 9), promised("a", 0), promised("b", 0)], report(OK)), "baseline").passed
 
 
 def general(loss: int, *, base: bool = True) -> SuiteResult:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from delivery.artifacts import Estimate, from_json, to_json
+from delivery.artifacts import Estimate, SystemResult, from_json, to_json
 from delivery.artifacts.evidence import SuiteResult
 from delivery.client_config import Gates
 from delivery.errors import EvalIncompleteError
@@ -146,6 +147,47 @@ def test_compare_pairs_on_what_both_answered() -> None:
     assert (comparison.verdict, comparison.margin) == ("better", 0.02)
     assert found.n == 100
     assert [s.system for s in found.systems] == ["baseline", "candidate"]
+
+
+def clustered(of: SystemResult, size: int) -> SystemResult:
+    return replace(of, samples=tuple(replace(one, cluster=str(row // size)) for row, one in enumerate(of.samples)))
+
+
+def test_whole_clusters_are_compared_where_samples_depend_on_each_other() -> None:
+    suite = classification(["dovish"] * 200)
+    systems = [result(suite, ["dovish"] * 200), result(suite, (["neutral"] * 10 + ["dovish"] * 40) * 4, "base")]
+    alone = compare(suite, systems, gates=GATES).comparisons[0]
+    together = compare(suite, [clustered(one, 10) for one in systems], gates=GATES).comparisons[0]
+    assert (alone.test, alone.clusters, alone.discordant) == ("mcnemar_exact", None, (40, 0))
+    assert (together.test, together.clusters, together.discordant) == ("cluster_sign_flip", 20, (40, 0))
+    # Four whole clusters of twenty are four wins, not forty.
+    assert together.p_value == pytest.approx(2 / 2**4)
+    assert alone.verdict == "better"
+    assert together.verdict != "better"
+    assert alone.detectable is not None
+    assert together.detectable is not None
+    assert together.detectable > 2 * alone.detectable
+
+
+def test_f1_draws_whole_clusters_too() -> None:
+    right, wrong = (f'{{"line": "{line}", "urgent": true, "reference": null}}' for line in ("motor", "pet"))
+    suite = extraction([right] * 60)
+    systems = [result(suite, [right] * 60), result(suite, ([wrong] * 6 + [right] * 24) * 2, "base")]
+    alone = compare(suite, systems, gates=GATES).comparisons[0]
+    together = compare(suite, [clustered(one, 6) for one in systems], gates=GATES).comparisons[0]
+    assert (alone.test, together.test) == ("paired_bootstrap", "cluster_bootstrap")
+    assert alone.difference == pytest.approx(together.difference)
+    assert together.high - together.low > 1.7 * (alone.high - alone.low)
+
+
+def test_more_samples_detect_less() -> None:
+    def detectable(n: int) -> float:
+        suite = classification(["dovish"] * n)
+        systems = [result(suite, ["dovish"] * n), result(suite, (["neutral"] + ["dovish"] * 9) * (n // 10), "base")]
+        return compare(suite, systems, gates=GATES).comparisons[0].detectable or 0.0
+
+    assert detectable(1_000) == pytest.approx(0.028, abs=0.003)
+    assert detectable(100) > 3 * detectable(1_000)
 
 
 def test_margins_follow_the_other_system() -> None:

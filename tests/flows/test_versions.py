@@ -1,0 +1,60 @@
+"""How often a champion was challenged, as the store counts it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from delivery.artifacts import Artifact
+from delivery.client_config import load_client
+from delivery.settings import Workspace
+from flows.line import Line, Recorder, config_as_stored, store_of
+from flows.versions import count_look, look_of
+from tests.delivery.evaluation.cases import classification
+from tests.delivery.test_client_config import MINIMAL
+
+SUITE = classification(["dovish"] * 4)
+
+
+def artifact(letter: str) -> Artifact:
+    return Artifact("adapter", f"models/{letter}", 1, letter * 64, {"weights": letter * 64})
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    folder = tmp_path / "clients" / "acme"
+    folder.mkdir(parents=True)
+    (folder / "client.yaml").write_text(yaml.safe_dump(MINIMAL))
+    return Workspace(tmp_path)
+
+
+def new_line(workspace: Workspace) -> Line:
+    config = load_client(workspace.clients, "acme")
+    repository = store_of(workspace).add_client("acme", "finance")
+    row = repository.start_delivery(config_as_stored(config))
+    return Line(workspace, config, Recorder(repository, row.id, row.created_at))
+
+
+def test_nights_whose_data_did_not_change_spend_nothing(workspace: Workspace) -> None:
+    def night(champion: str, candidate: str, data: str = "same") -> int:
+        line = new_line(workspace)
+        count_look(line, artifact(champion), artifact(candidate), replace(SUITE, sha256=data))
+        return look_of(line)
+
+    assert [night("a", "b"), night("a", "b"), night("a", "c"), night("a", "b")] == [1, 1, 2, 1]
+    assert night("a", "b", data="further test rows") == 3
+    # A new champion begins anew; the old one, put back, goes on where it was.
+    assert [night("c", "d"), night("c", "e"), night("a", "e")] == [1, 2, 4]
+
+
+def test_a_resumed_delivery_stays_the_look_that_it_was(workspace: Workspace) -> None:
+    line = new_line(workspace)
+    assert look_of(line) == 1
+    count_look(line, artifact("a"), artifact("b"), SUITE)
+    count_look(line, artifact("f"), artifact("b"), SUITE)
+    other = new_line(workspace)
+    count_look(other, artifact("a"), artifact("c"), SUITE)
+    assert (look_of(line), look_of(other)) == (1, 2)
