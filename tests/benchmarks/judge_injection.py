@@ -29,7 +29,7 @@ from typing import Any
 
 import torch
 
-from delivery.artifacts import Answer
+from delivery.artifacts import Answer, Message
 from delivery.evaluation import Endpoint, Request, http_endpoint
 from delivery.evaluation.endpoints.endpoint import OnAnswer
 from delivery.evaluation.judging import Judge, Pair, labeled_pairs
@@ -54,17 +54,23 @@ class LikelihoodEndpoint:
     name: str = "likelihood"
     middle: float = 0.0
     odds: dict[str, float] = field(default_factory=dict)
+    read: dict[tuple[Message, ...], float] = field(default_factory=dict)
 
     @torch.inference_mode()
     def answer(self, requests: Sequence[Request], *, max_new_tokens: int, on_answer: OnAnswer) -> None:
-        opening = self.tokenizer.encode('{"better": "', add_special_tokens=False)
-        first, second = (self.tokenizer.encode(place, add_special_tokens=False)[0] for place in ("first", "second"))
         for request in requests:
-            ids = [*hf.render(self.tokenizer, request.messages).ids, *opening]
-            logits = self.model(input_ids=torch.tensor([ids], device=self.model.device), logits_to_keep=1).logits[0, -1].float()
-            self.odds[request.sample_id] = float(logits[first] - logits[second])
+            if request.messages not in self.read:
+                self.read[request.messages] = self._odds(request)
+            self.odds[request.sample_id] = self.read[request.messages]
             place = "first" if self.odds[request.sample_id] > self.middle else "second"
             on_answer(Answer(request.sample_id, json.dumps({"better": place})))
+
+    def _odds(self, request: Request) -> float:
+        opening = self.tokenizer.encode('{"better": "', add_special_tokens=False)
+        first, second = (self.tokenizer.encode(place, add_special_tokens=False)[0] for place in ("first", "second"))
+        ids = [*hf.render(self.tokenizer, request.messages).ids, *opening]
+        logits = self.model(input_ids=torch.tensor([ids], device=self.model.device), logits_to_keep=1).logits[0, -1].float()
+        return float(logits[first] - logits[second])
 
 
 @dataclass
@@ -80,6 +86,7 @@ def ask(judge: Judge, pairs: Sequence[Pair], folder: str) -> Asked:
         local = judge.endpoint if isinstance(judge.endpoint, LikelihoodEndpoint) else None
         if local is not None:
             local.odds.clear()
+        sys.stderr.write(f"{judge.pairwise.name}: {len(pairs)} pairs\n")
         verdicts = compare(replace(judge, store=Path(store, "verdicts.jsonl")), pairs, criteria=DEFAULT_CRITERIA)
         if local is None:
             return Asked(verdicts, [])

@@ -2,8 +2,8 @@
 
 In order: ``prompts`` and ``fencing`` (what a judge is told, and how the judged texts are kept from telling it more),
 ``verdicts`` and ``judge`` (asking, both orders), ``labeled`` and ``calibration`` (what its word is worth), ``pairs`` with
-``length_control`` (win rates), ``dialogues`` and ``rubric`` (role play), ``families`` and ``rules`` (when a claim is limited
-or withheld).
+``length_control`` (win rates), ``dialogues`` and ``rubric`` (role play), ``families`` and ``rules`` (when a claim is limited or
+withheld).
 """
 
 from __future__ import annotations

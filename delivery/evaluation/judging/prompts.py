@@ -75,13 +75,14 @@ RUBRIC = Prompt(
     version=1,
     fenced=True,
     system="""You check the last reply of a character in a role play against a list of points, each on its own. A point is \
-met only where the reply itself shows it."""
+met (true) where the reply shows it, not met (false) where the reply breaks or lacks it, and does not apply (null) where it \
+speaks of something that did not come up."""
     + _FENCED,
     question="""$material
 
 The material has ended. $criteria
 
 For each point, in order: does the reply to check meet it? Reply with one JSON object and nothing else, of this form:
-{"met": [true or false for each point]}""",
+{"met": [true, false or null for each point]}""",
     reminder="""Begin with { and end with }. No code fence and no word outside of it. As many values as there are points.""",
 )

@@ -152,7 +152,7 @@ class SimulatedScore:
 
 @dataclass(frozen=True, slots=True)
 class RolePlay:
-    """One system's role play. ``scored``: per dialogue the mean over its turns of the share of points met.
+    """One system's role play. ``scored``: per dialogue the mean over its turns of the share of points met, of those that apply.
 
     ``judged_score``: the mean over dialogues, its interval over personas. ``simulated`` is kept apart.
     """

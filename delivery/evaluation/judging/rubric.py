@@ -2,7 +2,8 @@
 
 Points and not pairs of dialogues decide. From the second turn on two dialogues differ in what led up to a reply, so a
 preference between replies is partly one between situations; a point such as "keeps to her age of seventy" is met or not, by
-every system in the same sense, and needs neither a second order nor the baseline's dialogue.
+every system in the same sense, and needs neither a second order nor the baseline's dialogue. A point that does not apply to
+a reply is left out of the reply's share.
 """
 
 from __future__ import annotations
@@ -31,14 +32,12 @@ from delivery.evaluation.judging.results import (
     record,
 )
 from delivery.evaluation.judging.rules import CANARIES
-from delivery.evaluation.judging.verdicts import read_rubric, rubric_forms
+from delivery.evaluation.judging.verdicts import Met, read_rubric, rubric_forms
 from delivery.evaluation.scoring.scorers import NO_ANSWER
 
 CALIBRATED_ON_PAIRS = (
     "The judge was measured on pairs of answers; in the role play it decides on single points, which it may do better or worse."
 )
-
-Met = tuple[bool, ...]
 
 
 def judge_dialogues(
@@ -134,20 +133,20 @@ def _queries(judge: Judge, sample: Sample, dialogue: Dialogue, criteria: str) ->
 def _scored(sample: Sample, dialogue: Dialogue | None, replies: Sequence[Reply[Met]]) -> Scored:
     error = (dialogue.error if dialogue is not None else NO_ANSWER) or next((one.error for one in replies if one.error), None)
     met = [one.value for one in replies if one.value is not None]
+    turns = [known for one in met if (known := [bool(point) for point in one if point is not None])]
     cluster = sample.cluster or sample.slices.get("persona", "")
     output = dialogue.text if dialogue is not None and dialogue.turns else None
-    if error is not None or not met:
-        return Scored(
-            sample.id, "", output, None, valid=False, correct=None, error=error or "the dialogue has no turn", cluster=cluster
-        )
-    score = sum(sum(turn) / len(turn) for turn in met) / len(met)
+    if error is not None or not turns:
+        error = error or "no point of the rubric applies to any reply"
+        return Scored(sample.id, "", output, None, valid=False, correct=None, error=error, cluster=cluster)
+    score = sum(sum(turn) / len(turn) for turn in turns) / len(turns)
     return Scored(
         sample_id=sample.id,
         expected="",
         output=output,
         parsed=json.dumps([list(turn) for turn in met]),
         valid=True,
-        correct=all(all(turn) for turn in met),
+        correct=all(all(turn) for turn in turns),
         score=score,
         cluster=cluster,
     )

@@ -8,6 +8,8 @@ from typing import Any, Literal, NamedTuple
 
 Place = Literal["first", "second", "tie"]
 _PLACES: tuple[Place, ...] = ("first", "second", "tie")
+Met = tuple[bool | None, ...]
+"""Whether a reply meets each point of a rubric; None where a point does not apply to it."""
 
 
 class PairwiseReply(NamedTuple):
@@ -27,11 +29,11 @@ def read_pairwise(text: str) -> PairwiseReply | None:
     return PairwiseReply(better, reason) if better is not None and isinstance(reason, str) else None
 
 
-def read_rubric(text: str, *, points: int) -> tuple[bool, ...] | None:
-    """The values of ``{"met": [true, false, ...]}``, exactly one for each point."""
+def read_rubric(text: str, *, points: int) -> Met | None:
+    """The values of ``{"met": [true, false, null, ...]}``, exactly one for each point."""
     found = _only_object(text)
     met = found.get("met") if found is not None and set(found) == {"met"} else None
-    if not isinstance(met, list) or len(met) != points or not all(isinstance(one, bool) for one in met):
+    if not isinstance(met, list) or len(met) != points or not all(one is None or isinstance(one, bool) for one in met):
         return None
     return tuple(met)
 
@@ -43,7 +45,7 @@ def pairwise_forms() -> tuple[str, ...]:
 
 def rubric_forms(points: int) -> tuple[str, ...]:
     """Every rubric verdict, likewise."""
-    return tuple(json.dumps({"met": met}) for met in product((True, False), repeat=points))
+    return tuple(json.dumps({"met": met}) for met in product((True, False, None), repeat=points))
 
 
 def _only_object(text: str) -> dict[str, Any] | None:

@@ -143,6 +143,20 @@ def test_turns_are_averaged_within_a_dialogue_first(tmp_path: Path) -> None:
     assert from_json(JudgedDialogues, to_json(found)) == found
 
 
+def test_points_that_do_not_apply_are_left_out_of_a_reply_and_replies_without_any_out_of_the_dialogue(tmp_path: Path) -> None:
+    def reply(messages: Sequence[Message]) -> str:
+        said = blocks(messages)["reply to check"]
+        if said in CANARIES.values():
+            return '{"met": [false, false]}'
+        return '{"met": [null, true]}' if "0" in said else '{"met": [null, null]}' if "1" in said else '{"met": [true, false]}'
+
+    found = judge_dialogues(
+        judge(tmp_path, reply), SUITE, players=[Player("candidate", "qwen2", played(tmp_path))], terms=known()
+    ).plays[0]
+    assert [scored.score for scored in found.scored] == [pytest.approx((1 + 0.5) / 2), 1.0]
+    assert [scored.correct for scored in found.scored] == [False, True]
+
+
 def test_the_judge_sees_what_led_up_to_a_reply_and_the_points(tmp_path: Path) -> None:
     asked = judge(tmp_path, checking)
     judge_dialogues(asked, SUITE, players=[Player("candidate", "qwen2", played(tmp_path))], terms=known())

@@ -109,7 +109,8 @@ def test_nothing_that_a_judge_says_makes_reading_fail(text: str) -> None:
     assert read_rubric(text, points=2) is None
 
 
-def test_a_rubric_verdict_has_one_boolean_for_each_point() -> None:
+def test_a_rubric_verdict_has_one_value_for_each_point() -> None:
+    assert read_rubric('{"met": [null, false]}', points=2) == (None, False)
     assert read_rubric('{"met": [true, false]}', points=2) == (True, False)
     for wrong in (
         '{"met": [true]}',
@@ -123,7 +124,7 @@ def test_a_rubric_verdict_has_one_boolean_for_each_point() -> None:
 
 def test_every_form_that_a_model_is_held_to_is_a_verdict() -> None:
     assert [read.better for form in pairwise_forms() if (read := read_pairwise(form))] == ["first", "second", "tie"]
-    assert len({read_rubric(form, points=3) for form in rubric_forms(3)} - {None}) == 8
+    assert len({read_rubric(form, points=3) for form in rubric_forms(3)} - {None}) == 27
 
 
 def test_a_closed_judge_is_held_to_the_forms(tmp_path: Path) -> None:
