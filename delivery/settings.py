@@ -27,6 +27,8 @@ class Settings(BaseSettings):
     openai_base_url: str = Field(
         default="https://api.openai.com/v1", validation_alias=AliasChoices("OPENAI_BASE_URL", "DELIVERY_OPENAI_BASE_URL")
     )
+    judge_model: str = Field(default="", description="the model that judges where no rule can; asked with OPENAI_API_KEY")
+    judge_base_url: str = Field(default="", description="where the judge is; OPENAI_BASE_URL by default")
     offline: bool = Field(default=False, description="ask no endpoint outside this machine; stored answers only")
     threads: int | None = Field(default=None, ge=1, description="CPU threads for training and serving; all cores by default")
 

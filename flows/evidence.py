@@ -27,6 +27,7 @@ from delivery.artifacts import (
     TrainingPlan,
 )
 from delivery.client_config import ParseRule
+from delivery.errors import ConfigError
 from delivery.evaluation import Endpoint, Request, System
 from flows.line import Line
 from flows.results import Artifacts
@@ -48,21 +49,32 @@ class Contender:
 
 
 def suite_of(line: Line, data: str) -> Suite:
-    """The client's holdout as a suite."""
-    return evaluation.use_case_suite(line.config, line.rows(data).splits.test)
+    """The client's holdout as a suite.
+
+    Raises:
+        ConfigError: only a judge could score it.
+        ClientDataError: a row has no answer of the use case's form; names file and line.
+    """
+    config = line.config
+    if config.use_case.type in evaluation.JUDGED:
+        raise ConfigError(
+            f"{config.folder / 'client.yaml'}: use_case.type: a delivery cannot score {config.use_case.type} yet; state the "
+            "task as classification, extraction or qa, and order a judged suite beside it in evaluation.suites"
+        )
+    return evaluation.use_case_suite(config, line.rows(data).splits.test)
 
 
 def served(
-    artifact: Artifact, plan: TrainingPlan, *, shots: int = 0, context: int = 0
+    artifact: Artifact, plan: TrainingPlan, *, shots: int = 0, context: Callable[[], int] = lambda: 0
 ) -> Callable[[Path], AbstractContextManager[Endpoint]]:
     """The artifact behind the server that would serve it, asked through the official client.
 
-    A request has room for the client's own rows with ``shots`` of them in the prompt, and for ``context`` tokens at least.
+    A request has room for the client's own rows with ``shots`` of them in the prompt, and for what ``context`` counts at least.
     """
 
     @contextmanager
     def reach(folder: Path) -> Iterator[Endpoint]:
-        room = max(context, plan.max_length + plan.max_new_tokens + shots * plan.stats.longest)
+        room = max(context(), plan.max_length + plan.max_new_tokens + shots * plan.stats.longest)
         with serving.serve(artifact, slots=SLOTS, context_per_slot=room, log=folder / "server.log") as server:
             yield evaluation.http_endpoint(
                 server.base_url, model=server.model, name=artifact.sha256, concurrency=SLOTS, api_key="local"

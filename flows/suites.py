@@ -5,10 +5,22 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from delivery import weights
-from delivery.artifacts import BaseModel, Example, OnProgress, Scorer, Suite, SuiteResult, SystemResult, TrainingPlan
+from delivery import evaluation, weights
+from delivery.artifacts import (
+    BaseModel,
+    Example,
+    Message,
+    OnProgress,
+    Sample,
+    Scorer,
+    Suite,
+    SuiteResult,
+    SystemResult,
+    TrainingPlan,
+)
 from delivery.evaluation import System
 from flows.evidence import Contender, compared, here, put_through, served
+from flows.judged import REPLY, evaluate_judged
 from flows.line import Line
 from flows.results import Artifacts
 from flows.steps import Step, further_suites
@@ -34,7 +46,7 @@ def evaluate_suites(line: Line, data: str, base: str, plan: str, artifacts: str)
 def _evaluate(line: Line, suite: Suite, data: str, *, base: str, plan: str, artifacts: str) -> str:
     model, length = line.read(BaseModel, base), line.read(TrainingPlan, plan)
     shipped, champion = line.read(Artifacts, artifacts).shipped, champion_of(line)
-    reach = partial(served, context=longest(model, suite))
+    reach = partial(served, context=partial(longest, model, suite))
     contenders = [
         Contender(System("candidate", line.config.base_model, artifact=shipped.format), shipped.sha256, reach(shipped, length)),
         Contender(System("base", model.name, artifact="merged"), model.sha256, partial(here, model, None)),
@@ -42,6 +54,8 @@ def _evaluate(line: Line, suite: Suite, data: str, *, base: str, plan: str, arti
     if champion is not None and champion.sha256 != shipped.sha256:
         system = System("champion", line.config.base_model, artifact=champion.format)
         contenders.append(Contender(system, champion.sha256, reach(champion, length)))
+    if suite.scorer in evaluation.JUDGED:
+        return evaluate_judged(line, suite, data, base=model, contenders=contenders)
     references = [put_through(line, one, suite, length, room=ROOM) for one in contenders]
     gates = line.config.evaluation.gates
 
@@ -53,7 +67,13 @@ def _evaluate(line: Line, suite: Suite, data: str, *, base: str, plan: str, arti
 
 
 def longest(model: BaseModel, suite: Suite) -> int:
-    """Tokens of the suite's longest prompt and the longest answer that its scorers leave room for."""
+    """Tokens of the suite's longest prompt and its answer; of a role play, of the longest dialogue with all replies."""
     count = weights.token_counter(model)
-    prompts = max(count(Example(sample.id, sample.messages, "")) for sample in suite.samples)
-    return prompts + max(ROOM.get(sample.scorer or suite.scorer, 0) for sample in suite.samples)
+
+    def tokens(sample: Sample) -> int:
+        turns = [Message("user", turn) for turn in sample.reference.get("turns", ())]
+        about = [Message("user", str(sample.reference[key])) for key in ("persona", "scene") if turns]
+        room = ROOM.get(sample.scorer or suite.scorer, REPLY) * max(1, len(turns))
+        return count(Example(sample.id, (*sample.messages, *about, *turns), "")) + room
+
+    return max(map(tokens, suite.samples))

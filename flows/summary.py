@@ -61,7 +61,7 @@ def summarise(line: Line, further: Sequence[str] = ()) -> Report:
         latency=line.read(Load, line.finished("measure_load")).latency,
         cost=line.read(CostEstimate, line.finished("estimate_cost")),
         decision=line.read(Decision, line.finished("decide")),
-        provenance=_provenance(line, suite, plan),
+        provenance=_provenance(line, [suite, *suites], plan),
         rounds=line.read(Rounds, line.finished("measure_rounds")).gains,
         limitations=tuple(_limitations(suite, suites, plan, line)),
     )
@@ -76,13 +76,13 @@ def _recovery(suite: SuiteResult, shipped: str) -> list[Recovery]:
     return [Recovery(shipped, suite.suite, value, against.difference, against.low, against.high, against.verdict)]
 
 
-def _provenance(line: Line, suite: SuiteResult, plan: TrainingPlan) -> dict[str, Any]:
-    baseline = suite.system("baseline")
+def _provenance(line: Line, suites: Sequence[SuiteResult], plan: TrainingPlan) -> dict[str, Any]:
+    baseline = suites[0].system("baseline")
     return {
         "package_versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         "seeds": {"splits": line.config.data.splits.seed, "training": plan.seed, "bootstrap": 7},
         "baseline_pack_sha256": (baseline.pack_sha256 or None) if baseline else None,
-        "judge": None,
+        "judge": {one.suite: one.judging.model for one in suites if one.judging} or None,
         "code_version": __version__,
         "machine": {"device": plan.machine.device, "threads": plan.machine.threads, "platform": platform.platform()},
     }
@@ -107,6 +107,7 @@ def _limitations(suite: SuiteResult, further: Sequence[SuiteResult], plan: Train
     found.append(power(line, suite.n, seen=discordance_of(suite)).sentence + ".")
     if not any(one.kind == "general" for one in further):
         found.append("Only the client's own task was measured; general ability was not.")
+    found += [sentence for one in further if one.judging for sentence in one.judging.limitations]
     if plan.epochs < 1:
         found.append(f"A time bound cut training to {plan.epochs:.2f} passes over the rows; more may score higher.")
     found.append("One training run with one seed: the spread between seeds is not in the intervals.")

@@ -264,6 +264,35 @@ class CleanScores:
 
 
 @dataclass(frozen=True, slots=True)
+class Canary:
+    """What a constant answer, which says nothing, reached before a judge."""
+
+    name: str
+    n: int
+    rate: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """Who judged a suite, what the judge is worth on ``labeled`` pairs, and what its word may be used for.
+
+    Where ``withheld`` gives reasons, the suite has no comparisons.
+    """
+
+    model: str
+    prompt: str
+    prompt_sha256: str
+    labeled: int
+    kappa: Estimate | None
+    agreement: Estimate | None
+    order_consistency: Estimate | None
+    pick_first_rate: Estimate | None
+    canaries: tuple[Canary, ...]
+    withheld: tuple[str, ...]
+    limitations: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SuiteResult:
     """All systems on one suite, and the comparisons that decide."""
 
@@ -276,6 +305,8 @@ class SuiteResult:
     slices: tuple[SliceResult, ...] = ()
     analysis: Analysis | None = None
     clean: CleanScores | None = None
+    judging: Judging | None = None
+    """Set where a judge decided."""
 
     def system(self, name: SystemName) -> SystemResult | None:
         """The result of one system, or None when it did not take part."""

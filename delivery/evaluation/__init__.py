@@ -42,7 +42,7 @@ from delivery.evaluation.endpoints.budget import Budget, TokenPrice
 from delivery.evaluation.endpoints.endpoint import Endpoint, FakeEndpoint, Request, collect
 from delivery.evaluation.gates import decide
 from delivery.evaluation.scoring.parsing import parse
-from delivery.evaluation.scoring.scorers import score
+from delivery.evaluation.scoring.scorers import JUDGED, score
 from delivery.evaluation.statistics.power import Power, power_check, power_of
 from delivery.evaluation.suites.contamination import asked_texts, restricted, without
 from delivery.evaluation.suites.loading import list_suites, load_suite
@@ -52,8 +52,11 @@ from delivery.evaluation.system import System, raise_if_incomplete
 
 if TYPE_CHECKING:
     from delivery.evaluation.endpoints.openai import OpenAIEndpoint
+    from delivery.evaluation.judging.rules import JudgeRules
+    from delivery.settings import Workspace
 
 __all__ = [
+    "JUDGED",
     "Asking",
     "Budget",
     "Contest",
@@ -80,6 +83,7 @@ __all__ = [
     "few_shot",
     "http_endpoint",
     "import_pack",
+    "judge_rules",
     "list_packs",
     "list_suites",
     "load_pack",
@@ -140,6 +144,19 @@ def with_promises(suites: Sequence[SuiteResult]) -> tuple[SuiteResult, ...]:
     from delivery.evaluation.statistics import multiple
 
     return multiple.with_promises(suites)
+
+
+def judge_rules(name: str, workspace: Workspace) -> JudgeRules:
+    """What a suite demands of its judge.
+
+    Raises:
+        ConfigError: there is no such suite, or its key ``judge`` is wrong; names file and key.
+    """
+    from delivery.evaluation.judging.rules import read_rules
+    from delivery.evaluation.suites.loading import find_suite, read_suite_file
+
+    folder = find_suite(name, workspace)
+    return read_rules(read_suite_file(folder).judge or {}, where=folder / "suite.yaml")
 
 
 def encoder_answers(train: Sequence[Example], suite: Suite) -> tuple[Answer, ...]:

@@ -14,6 +14,7 @@ from delivery.artifacts import (
     Comparison,
     CostEstimate,
     Estimate,
+    Judging,
     Latency,
     Recovery,
     Report,
@@ -24,6 +25,8 @@ from delivery.artifacts import (
 )
 
 SCHEMA = "delivery.report/1"
+
+JUDGE_MEASURES = ("agreement", "kappa", "order_consistency", "pick_first_rate")
 
 
 def build(report: Report) -> dict[str, Any]:
@@ -88,7 +91,14 @@ def _suite(suite: SuiteResult) -> dict[str, Any]:
         "slices": [_slice(part) for part in suite.slices],
         "analysis": asdict(suite.analysis) if suite.analysis else None,
         "clean": _clean(suite.clean) if suite.clean else None,
+        "judging": _judging(suite.judging) if suite.judging else None,
     }
+
+
+def _judging(judging: Judging) -> dict[str, Any]:
+    measured = {name: _estimate(getattr(judging, name)) for name in JUDGE_MEASURES}
+    canaries = [{"name": one.name, "n": one.n, **_estimate(one.rate)} for one in judging.canaries]
+    return asdict(judging) | measured | {"canaries": canaries}
 
 
 def _clean(clean: CleanScores) -> dict[str, Any]:

@@ -12,11 +12,13 @@ from delivery.report.blocks import (
     Figure,
     Folded,
     Heading,
+    Notice,
     Paragraph,
     Section,
     Table,
 )
 from delivery.report.chart_data import IntervalChart, IntervalRow, Role
+from delivery.report.document import JUDGE_MEASURES
 from delivery.report.headline import VERDICT_TONES
 from delivery.report.language import Language
 from delivery.report.systems import Document, is_stand_in, name_in, name_system
@@ -38,10 +40,39 @@ def suite_section(index: int, suite: Document, lang: Language) -> Section:
     blocks += [chart] if chart else []
     blocks += _comparisons(suite, lang)
     blocks += [Paragraph(lang.say("comparison.legend"))] if index == 1 and suite["comparisons"] else []
+    blocks += _judging(suite["judging"], lang)
     blocks += _clean(suite, lang)
     blocks += _slices(suite, lang)
     title = lang.say("section.results", suite=lang.term("suites", suite["suite"]))
     return Section(id=f"results-{index}", title=title, blocks=tuple(blocks))
+
+
+def _judging(judging: Document | None, lang: Language) -> list[Block]:
+    """Who judged, whether anything may be claimed, and what the judge is worth."""
+    if judging is None:
+        return []
+    reasons = "; ".join(judging["withheld"])
+    verdict: Block = Notice(lang.say("judge.withheld", reasons=reasons)) if reasons else Paragraph(lang.say("judge.allowed"))
+    rows = [
+        *((lang.say(f"judge.{name}"), judging[name], judging["labeled"]) for name in JUDGE_MEASURES),
+        *((lang.say("judge.canary", name=one["name"].replace("_", " ")), one, one["n"]) for one in judging["canaries"]),
+    ]
+    columns = (
+        Column(lang.say("judge.measure")),
+        Column(lang.say("judge.value"), numeric=True),
+        Column(lang.say("slice.n"), numeric=True),
+    )
+    cells = tuple((Cell(label), _ratio(estimate), Cell(numerals.count(n))) for label, estimate, n in rows)
+    heading = Heading(lang.say("judge.heading", model=judging["model"]))
+    return [heading, verdict, Table(lang.say("judge.caption"), columns, cells), *map(Paragraph, judging["limitations"])]
+
+
+def _ratio(estimate: Document) -> Cell:
+    """A kappa is no share: it can be negative, so all of these are given as numbers."""
+    if estimate["value"] is None:
+        return Cell(numerals.DASH)
+    low, high = (numerals.decimal(bound, 2) for bound in estimate["ci95"])
+    return Cell(f"{numerals.decimal(estimate['value'], 2)} ({low} to {high})")
 
 
 def _clean(suite: Document, lang: Language) -> list[Block]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pathlib import Path
+from typing import Any
 
-from delivery.client_config import Section
+from pydantic import Field, ValidationError
+
+from delivery.client_config import Section, describe
+from delivery.errors import ConfigError
 
 DEFAULT_CRITERIA = """The better answer does what the request asks, is right in what it states, and is clear. What was not \
 asked for is no merit."""
@@ -24,3 +28,11 @@ class JudgeRules(Section):
     max_canary_win_rate: float = Field(default=0.1, ge=0, le=1)
     max_canary_score: float = Field(default=0.5, ge=0, le=1)
     canary_samples: int = Field(default=100, ge=1)
+
+
+def read_rules(document: dict[str, Any], *, where: Path) -> JudgeRules:
+    """Rules from a ``suite.yaml``. Raises ConfigError where they are wrong; names file and key."""
+    try:
+        return JudgeRules.model_validate(document)
+    except ValidationError as error:
+        raise ConfigError(f"{where}: judge.{describe(error)}") from error
