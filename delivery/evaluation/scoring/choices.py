@@ -16,8 +16,10 @@ LETTERS = string.ascii_uppercase[:10]
 TIES = ("tie", "equal", "both", "neither")
 
 # "I" and "A" are words too: what follows a letter must end it.
-_ENDS = r"(?=[)\]}*_`\"'.,:;]*(?:\s*$|\s*\n|\s+(?:because|since|as)\b)|[).:\]}*,;]+\s)"
-_NAMED = re.compile(rf"(?i:\b(?:answer|option|choice)(?:\s+is|\s*:)|\\boxed)[\s:*_`\"'$]*[(\[{{]?([A-J]){_ENDS}")
+_ENDS = r"(?=[)\]}*_`\"'.,:;$]*(?:\s*$|\s*\n|\s+(?:because|since|as)\b)|[).:\]}*,;]+\s)"
+_NAMED = re.compile(
+    rf"(?i:\b(?:answer|option|choice)(?:\s+is|\s*:)|\\boxed)[\s:*_`\"'$]*(?i:option\s+)?[(\[{{]?(?:\\text\{{)?([A-J]){_ENDS}"
+)
 _LEADING = re.compile(rf"\A[\s*_`\"']*[(\[]?([A-J]){_ENDS}")
 
 
