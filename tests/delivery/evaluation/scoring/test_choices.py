@@ -44,6 +44,10 @@ CITIES = ("Rome", "Paris", "Oslo", "Bern")
         ("Paris or Rome", None),
         ("A or B", None),
         ("42", None),
+        ("A. Rome\nB. Paris\nC. Oslo\nD. Bern", None),
+        ("A. Rome\nB. Paris\n\nThe answer is B.", "B"),
+        ("B\nA. Rome is in Italy.", "B"),
+        ("C. Oslo\n\nIt lies by the sea.", "C"),
     ],
 )
 def test_the_letter_that_is_chosen(output: str, letter: str | None) -> None:
