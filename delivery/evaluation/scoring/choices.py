@@ -16,18 +16,20 @@ LETTERS = string.ascii_uppercase[:10]
 TIES = ("tie", "equal", "both", "neither")
 
 # "I" and "A" are words too: what follows a letter must end it.
-_ENDS = r"(?=[)\]}*_`\"'.,:;]*(?:\s*$|\s*\n|\s+(?:because|since|as)\b)|[).:\]}*,;]+\s)"
-_NAMED = re.compile(rf"(?i:\b(?:answer|option|choice)(?:\s+is|\s*:)|\\boxed)[\s:*_`\"'$]*[(\[{{]?([A-J]){_ENDS}")
-_LEADING = re.compile(rf"\A[\s*_`\"']*[(\[]?([A-J]){_ENDS}")
+_ENDS = r"(?=[)\]}*_`\"'.,:;$]*(?:\s*$|\s*\n|\s+(?:because|since|as)\b)|[).:\]}*,;]+\s)"
+_NAMED = re.compile(
+    rf"(?i:\b(?:answer|option|choice)(?:\s+is|\s*:)|\\boxed)[\s:*_`\"'$]*(?i:option\s+)?[(\[{{]?(?:\\text\{{)?([A-J]){_ENDS}"
+)
+_LEADING = re.compile(rf"^[ \t*_`\"']*[(\[]?([A-J]){_ENDS}", re.MULTILINE)
 
 
 def chosen_letter(output: str, options: Sequence[str]) -> str | None:
     """The letter of the option that an output chooses, or None where it names none. Nothing is guessed.
 
-    Taken in this order: the last letter said to be the answer (``the answer is (C)``, ``Answer: C``, ``\\boxed{C}``); a
-    letter that the output begins with (``C``, ``(C)``, ``C. Paris``); a last line that is a letter alone; an output that
-    is the text of one option. A letter stands in upper case unless it is the whole output, and a word is no letter: ``A
-    cat`` and ``I think`` choose nothing. A letter beyond the options is none.
+    Taken in this order: the last letter said to be the answer (``the answer is (C)``, ``Answer: C``, ``\\boxed{C}``); a first
+    or last line that is a letter alone; a letter that the output begins with (``C. Paris``), unless it goes on to list further
+    options; an output that is the text of one option. A letter stands in upper case unless it is the whole output, and a word
+    is no letter: ``A cat`` and ``I think`` choose nothing. A letter beyond the options is none.
     """
     letters = LETTERS[: len(options)]
     found = _letter(output)
@@ -66,8 +68,11 @@ def _letter(output: str) -> str | None:
     whole = strip_outer(output)
     if len(whole) == 1:
         return whole.upper()
-    leading = _LEADING.match(output)
-    if leading is not None:
-        return leading.group(1)
-    last = strip_outer(output.rstrip().rsplit("\n", 1)[-1])
-    return last if len(last) == 1 else None
+    lines = output.strip().splitlines() or [""]
+    alone = [line for line in map(strip_outer, (lines[0], lines[-1])) if len(line) == 1]
+    if alone:
+        return alone[0]
+    leading = _LEADING.match(output.lstrip())
+    # Lines that begin with further letters repeat the options and choose none of them.
+    listed = set(_LEADING.findall(output))
+    return leading.group(1) if leading is not None and len(listed) == 1 else None

@@ -43,7 +43,7 @@ def score_qa(sample: Sample, output: str) -> Outcome:
     accepted = [sample.expected, *reference.get("answers", ())]
     if reference.get("numeric"):
         number = said_number(output)
-        parsed = None if number is None else str(number)
+        parsed = None if number is None else str(number) if number.denominator == 1 else f"{float(number):.10g}"
         right = number is not None and _is_near(number, accepted, Fraction(reference.get("tolerance", 0.0)))
     else:
         said = [normalised(text) for text in answers_in(output)]

@@ -24,6 +24,7 @@ from delivery.evaluation.suites.loading import (
     read_bytes,
     suite_of_lines,
 )
+from delivery.evaluation.suites.references import ROLE_PLAY_RUBRIC
 
 Row = Mapping[str, Any]
 T = TypeVar("T")
@@ -37,11 +38,6 @@ FROZEN_TURNS = (
 )
 """What the user says in a role play of RPBench, whose files hold personas and scenes but no user's turns."""
 
-RUBRIC = (
-    "Speaks and acts as this character would, in its voice.",
-    "Contradicts nothing that the character's description or the scene says.",
-    "Answers what the user has just said, and never speaks as a program or as the user.",
-)
 PAIR_JUDGE = {"rubric": "The better answer does what the request asks, is right in what it states, and is clear."}
 PLAY_JUDGE = {"rubric": "Good role play is in the character's voice and keeps to its description and to the scene."}
 
@@ -175,7 +171,7 @@ def _role_play(row: Row, *, persona: str, scene: list[str], name: str) -> dict[s
             "persona": persona,
             "scene": "\n\n".join([*scene, f"What the character has just said or done:\n{said}"]),
             "turns": FROZEN_TURNS,
-            "rubric": RUBRIC,
+            "rubric": ROLE_PLAY_RUBRIC,
         },
         "metadata": {"persona": name},
     }

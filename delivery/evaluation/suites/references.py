@@ -14,6 +14,14 @@ from delivery.evaluation.scoring.instructions import problem_with
 Text = Annotated[str, Field(min_length=1)]
 
 
+ROLE_PLAY_RUBRIC = (
+    "Speaks and acts as this character would, in its voice.",
+    "Contradicts nothing that the character's description or the scene says.",
+    "Answers what the user has just said, and never speaks as a program or as the user.",
+)
+"""What is looked at in a role play whose author did not say."""
+
+
 class Choice(Section):
     """``expected`` is the letter of one of the options."""
 
@@ -60,7 +68,7 @@ class RolePlay(Section):
     persona: Text
     scene: str = ""
     turns: tuple[Text, ...] = Field(min_length=1)
-    rubric: tuple[Text, ...] = ()
+    rubric: tuple[Text, ...] = Field(min_length=1)
 
 
 class Nothing(Section):

@@ -13,7 +13,7 @@ from delivery.errors import ClientDataError
 from delivery.evaluation.scoring.choices import LETTERS
 from delivery.evaluation.scoring.questions import is_readable
 from delivery.evaluation.suites.freezing import frozen
-from delivery.evaluation.suites.references import checked_reference
+from delivery.evaluation.suites.references import ROLE_PLAY_RUBRIC, checked_reference
 
 MOST_SLICES = 12
 
@@ -95,7 +95,7 @@ def _reference(use_case: UseCase, row: Example) -> dict[str, Any]:
         turns = [message.content for message in row.messages if message.role == "user"]
         persona = next((message.content for message in row.messages if message.role == "system"), use_case.system_prompt)
         try:
-            return checked_reference("role_play", {"persona": persona, "turns": turns})
+            return checked_reference("role_play", {"persona": persona, "turns": turns, "rubric": ROLE_PLAY_RUBRIC})
         except ValueError as error:
             raise ClientDataError(f"{_where(row)}: messages: {error}") from error
     return {}

@@ -27,7 +27,8 @@ def score_instructions(sample: Sample, output: str) -> Outcome:
     """Right where every instruction is followed; tp counts those that are, fn those that are not.
 
     ``score`` is the share that is followed by the loose reading (section 2 of the paper): an instruction is followed when
-    it is in any variant of the answer without its first line, its last line, both, and without asterisks.
+    it is in any variant of the answer without its first line, its last line, both, and without asterisks. ``parsed`` names
+    the kinds that are broken.
     """
     rules = sample.reference["instructions"]
     strict = [is_followed(rule["id"], rule["kwargs"], output) for rule in rules]
@@ -36,9 +37,11 @@ def score_instructions(sample: Sample, output: str) -> Outcome:
         done or any(is_followed(rule["id"], rule["kwargs"], text) for text in readings)
         for rule, done in zip(rules, strict, strict=True)
     )
+    broken = ", ".join(rule["id"] for rule, done in zip(rules, strict, strict=True) if not done)
+    said = bool(output.strip())
     return Outcome(
-        None if not output.strip() else output,
-        valid=bool(output.strip()),
+        (f"broken: {broken}" if broken else "all followed") if said else None,
+        valid=said,
         correct=all(strict),
         tp=sum(strict),
         fn=len(rules) - sum(strict),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,6 +29,9 @@ CITIES = ("Rome", "Paris", "Oslo", "Bern")
         ("**Answer:** **C**", "C"),
         ("Rome is in Italy, so it is\nB", "B"),
         ("Correct option: C", "C"),
+        ("The answer is option C", "C"),
+        ("The correct answer is: **B. Paris**", "B"),
+        ("so $\\boxed{\\text{D}}$", "D"),
         ("paris.", "B"),
         # None of these names an option.
         ("", None),
@@ -39,6 +44,10 @@ CITIES = ("Rome", "Paris", "Oslo", "Bern")
         ("Paris or Rome", None),
         ("A or B", None),
         ("42", None),
+        ("A. Rome\nB. Paris\nC. Oslo\nD. Bern", None),
+        ("A. Rome\nB. Paris\n\nThe answer is B.", "B"),
+        ("B\nA. Rome is in Italy.", "B"),
+        ("C. Oslo\n\nIt lies by the sea.", "C"),
     ],
 )
 def test_the_letter_that_is_chosen(output: str, letter: str | None) -> None:
@@ -66,3 +75,11 @@ def test_whatever_is_said_is_a_letter_of_the_options_or_none(output: str) -> Non
     assert chosen_letter(output, CITIES) in ("A", "B", "C", "D", None)
     sample = Sample("p", (), "A", "", reference={"options": [output, "x"]})
     assert score_preference(sample, output).score in (0.0, 0.5, 1.0)
+
+
+@pytest.mark.parametrize("part", ["answer: ", "answer ", "A ", "B\n", "answer is (", "**", "\\boxed{", "option "])
+def test_hostile_outputs_are_quick(part: str) -> None:
+    start = time.process_time()
+    for text in (part * 20_000, part + " " * 60_000, part + " " * 60_000 + "x"):
+        chosen_letter(text, CITIES)
+    assert time.process_time() - start < 2

@@ -168,6 +168,7 @@ def test_an_answer_is_right_when_all_its_rules_are_followed_and_the_loose_readin
     sample = rules(("punctuation:no_comma", {}), ("keywords:existence", {"keywords": ["rain"]}))
     outcome = score_instructions(sample, "Sure, here it is:\nrain falls")
     assert (outcome.correct, outcome.tp, outcome.fn, outcome.score) == (False, 1, 1, 1.0)
+    assert outcome.parsed == "broken: punctuation:no_comma"
     right = score_instructions(sample, "rain falls")
     assert (right.correct, right.tp, right.fn, right.score) == (True, 2, 0, 1.0)
     wrong = score_instructions(sample, "sun, sun, sun")

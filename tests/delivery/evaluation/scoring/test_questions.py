@@ -72,6 +72,7 @@ def test_a_number_is_right_by_its_value_and_within_its_tolerance() -> None:
     assert not score_qa(question("3.33", numeric=True), "3.333").correct
     assert score_qa(question("3.33", numeric=True, tolerance=0.005), "3.333").correct
     assert score_qa(question("1/2", numeric=True, answers=["30"]), "It takes 30 minutes").correct
+    assert [score_qa(question("2.5", numeric=True), said).parsed for said in ("5/2", "1,000", "x")] == ["2.5", "1000", None]
 
 
 def test_signs_that_make_another_number_stay() -> None:

@@ -53,12 +53,9 @@ def test_a_role_play_holds_its_persona_and_what_the_user_says() -> None:
         Message("user", "A sword?"),
     )
     suite = use_case_suite(config("role_play"), [replace(row("r-0", "x", "Iron costs."), messages=asked)])
-    assert suite.samples[0].reference == {
-        "persona": "You are a smith.",
-        "scene": "",
-        "turns": ["Hail.", "A sword?"],
-        "rubric": [],
-    }
+    reference = suite.samples[0].reference
+    assert (reference["persona"], reference["scene"]) == ("You are a smith.", "")
+    assert (reference["turns"], len(reference["rubric"])) == (["Hail.", "A sword?"], 3)
     with pytest.raises(ClientDataError, match=r"rows\.jsonl:1: messages: reference: turns"):
         use_case_suite(config("role_play"), [replace(row("r-0", "x", "y"), messages=asked[:1])])
 
