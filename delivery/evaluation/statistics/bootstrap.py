@@ -49,7 +49,7 @@ def bootstrap(counts: NDArray[Any], statistic: Statistic, *, draws: int = DRAWS,
     """A statistic of counts (samples x columns; clusters x columns where samples come in clusters) with its 95 % interval.
 
     Percentile interval (Efron, 1979), expanded where rows are few (Hesterberg, "What teachers should know about the
-    bootstrap", 2015, section 5.3).
+    bootstrap", The American Statistician 69, 2015).
     """
     values = np.concatenate([statistic(sums) for sums in _resamples(counts, draws=draws, seed=seed)])
     low, high = np.quantile(values, _tails(len(counts)))
@@ -68,8 +68,8 @@ def paired_bootstrap(
     """Difference of a statistic between two systems on the same samples (rows of ``a`` and ``b`` belong together).
 
     A row holds the counts of a sample, or their sums over a cluster: rows are drawn whole. Interval and p-values are
-    Student's on the standard error of the draws (Efron and Tibshirani, "An introduction to the bootstrap", 1993, section
-    12.4), so that they agree with each other. Percentiles of the draws cover less where clusters are few or disagreements
+    Student's on the standard error of the draws (Efron and Tibshirani, "An introduction to the bootstrap", 1993,
+    chapter 12), so that they agree with each other. Percentiles of the draws cover less where clusters are few or disagreements
     rare (93 % at 15 clusters of 20, where this covers 97 %), and a share of 10,000 draws cannot tell levels below 1 in
     5,000 apart, as a test that is repeated for many nights has to.
 

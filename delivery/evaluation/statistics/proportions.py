@@ -66,9 +66,9 @@ def wilson(successes: float, n: float, *, quantile: float = _Z95) -> Estimate:
 def rate(right: ArrayLike, clusters: Sequence[str]) -> Estimate:
     """The share of samples that are right (one 0 or 1 per sample), with its 95 % interval.
 
-    Wilson's; where samples come in clusters, at the effective number of samples and with Student's quantile (Korn and
-    Graubard, "Confidence intervals for proportions with small expected number of positive counts", 1998, by Wilson's
-    interval instead of the exact one, as Dean and Pagano, 2015, found it to cover best).
+    Wilson's; where samples come in clusters, at the effective number of samples and with Student's quantile, as Korn and
+    Graubard ("Confidence intervals for proportions with small expected number of positive counts estimated from survey
+    data", Survey Methodology 24, 1998) do with the exact interval.
     """
     values = np.asarray(right, dtype=np.float64)
     sums = cluster_sums(np.stack([values, np.ones_like(values)], axis=1), clusters)
