@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 
 import bm25s
 
 from delivery.artifacts import Example, Sample, input_key_of
+
+# It reports every index that it builds on stderr.
+logging.getLogger("bm25s").setLevel(logging.WARNING)
 
 NEAR = 0.7
 """Jaccard similarity of character 5-grams from which a row is a copy of the sample, and its answer the sample's."""

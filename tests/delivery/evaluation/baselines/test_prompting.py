@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import random
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -105,3 +107,19 @@ def test_any_text_can_be_looked_up(texts: list[str], question: str) -> None:
     request = prompt_of("retrieval_few_shot", train, suite=SUITE)(sample)
     assert request.messages[-1].content == question
     assert len(request.messages) <= 9
+
+
+def test_on_banking77_nine_of_ten_questions_get_a_shot_with_their_own_label(shared_data: Path) -> None:
+    def examples(side: str, step: int) -> list[Example]:
+        lines = (shared_data / "banking77" / f"{side}.jsonl").read_text(encoding="utf-8").splitlines()[::step]
+        read = [json.loads(line) for line in lines]
+        return [Example(f"{side}-{i}", (Message("user", r["text"]),), r["label"]) for i, r in enumerate(read)]
+
+    prompt = prompt_of("retrieval_few_shot", examples("train", 1), suite=SUITE)
+    asked = examples("test", 10)
+    hits = 0
+    for one in asked:
+        messages = prompt(type(ASKED)(one.id, one.messages, one.answer, one.input_sha256)).messages
+        hits += one.answer in {m.content for m in messages if m.role == "assistant"}
+        assert one.asked not in [m.content for m in messages[:-1]]
+    assert hits / len(asked) > 0.9
