@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
-from delivery import __version__
+from delivery import __version__, evaluation
 from delivery.artifacts import (
     Adapter,
     BaseModel,
@@ -41,7 +41,7 @@ def summarise(line: Line, further: Sequence[str] = ()) -> Report:
     """The report of a delivery whose stages have all finished; ``further`` refers to the suites beside its own task's."""
     delivery, config = line.delivery, line.config
     suite = line.read(SuiteResult, line.finished("compare"))
-    suites = [line.read(SuiteResult, reference) for reference in further]
+    suite, *suites = evaluation.with_promises([suite, *(line.read(SuiteResult, reference) for reference in further)])
     artifacts = line.read(Artifacts, line.finished("quantize"))
     plan = line.read(TrainingPlan, line.finished("plan_training"))
     return Report(

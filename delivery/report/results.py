@@ -211,10 +211,27 @@ def _comparison_row(suite: Document, comparison: Document, lang: Language) -> tu
         Cell(lang.term("verdicts", comparison["verdict"]), tone=VERDICT_TONES.get(comparison["verdict"], "")),
         Cell(numerals.decimal(comparison["margin"] * 100)),
         Cell(lang.term("tests", comparison["test"])),
-        Cell(numerals.p_value(comparison["p_value"])),
+        Cell(numerals.p_value(comparison["p_value"]), sub=_adjusted(comparison, lang)),
         Cell(found),
-        Cell(numerals.count(comparison["n"])),
+        Cell(numerals.count(comparison["n"]), sub=_reach(comparison, lang)),
     )
+
+
+def _adjusted(comparison: Document, lang: Language) -> str:
+    adjusted = comparison["p_adjusted"]
+    return "" if adjusted is None else lang.say("comparison.adjusted", p=numerals.p_value(adjusted))
+
+
+def _reach(comparison: Document, lang: Language) -> str:
+    """What so many samples can show, how many groups they are, and how many had no answer."""
+    parts = []
+    if comparison["detectable"] is not None:
+        parts.append(lang.say("comparison.detects", points=numerals.decimal(comparison["detectable"] * 100)))
+    if comparison["clusters"] is not None:
+        parts.append(lang.say("comparison.clusters", count=numerals.count(comparison["clusters"])))
+    if comparison["dropped"]:
+        parts.append(lang.say("comparison.dropped", count=numerals.count(comparison["dropped"])))
+    return " · ".join(parts)
 
 
 def difference_text(measured: Document, lang: Language) -> str:
@@ -243,14 +260,24 @@ def _slices(suite: Document, lang: Language) -> list[Block]:
     return [*blocks, Paragraph(lang.say("slice.note"))]
 
 
+def _tested(part: Document) -> tuple[Cell, ...]:
+    found = part["difference"]
+    if not found or part["q_value"] is None:
+        return Cell(numerals.DASH), Cell(numerals.DASH)
+    low, high = (numerals.points(bound) for bound in found["ci95"])
+    return Cell(f"{numerals.points(found['value'])} ({low} to {high})"), Cell(numerals.p_value(part["q_value"]))
+
+
 def _slice_table(caption: str, suite: Document, parts: Sequence[Document], lang: Language) -> Table:
     baseline = name_in(suite, "baseline", lang)
     with_baseline = any(part["baseline"] for part in parts)
+    tested = any(part["q_value"] is not None for part in parts)
     columns = (
         Column(lang.say("slice.value", name=parts[0]["name"].replace("_", " "))),
         Column(lang.say("slice.n"), numeric=True),
         Column(lang.say("slice.candidate"), numeric=True),
         *((Column(baseline.full, numeric=True),) if with_baseline else ()),
+        *((Column(lang.say("slice.difference"), numeric=True), Column(lang.say("slice.q"), numeric=True)) if tested else ()),
     )
     rows = tuple(
         (
@@ -258,6 +285,7 @@ def _slice_table(caption: str, suite: Document, parts: Sequence[Document], lang:
             Cell(numerals.count(part["n"])),
             _estimate(part["candidate"]),
             *((_estimate(part["baseline"]),) if with_baseline else ()),
+            *(_tested(part) if tested else ()),
         )
         for part in parts
     )
