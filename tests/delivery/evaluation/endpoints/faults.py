@@ -122,14 +122,14 @@ class FaultServer:
 
     def _charge(self, question: str) -> None:
         self.charged_for[question] += 1
-        self.charged_usd += PRICE.usd(*self._tokens(question))
+        self.charged_usd += PRICE.usd(*self.tokens(question))
 
     @staticmethod
-    def _tokens(question: str) -> tuple[int, int]:
+    def tokens(question: str) -> tuple[int, int]:
         return 8 + len(question) // 4, 1 + len(question) % TOKENS
 
     def _completion(self, number: int, question: str, model: str, said: str) -> dict[str, Any]:
-        prompt, completion = self._tokens(question)
+        prompt, completion = self.tokens(question)
         message = {"role": "assistant", "content": said}
         return {
             "id": f"chatcmpl-{number}",
