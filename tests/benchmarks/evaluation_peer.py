@@ -258,6 +258,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     asked = parser.parse_args()
+    if not DATA.is_dir():
+        sys.stderr.write(f"evaluation_peer: no shared data at {DATA}; not measured\n")
+        return
     os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     find_peer()
     torch.set_num_threads(asked.threads)
