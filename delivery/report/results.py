@@ -150,7 +150,7 @@ def _interval_figure(suite: Document, lang: Language) -> Figure | None:
         return None
     rows = tuple(
         IntervalRow(
-            label=name_system(s, lang).short,
+            label=_told_apart(s, suite, lang),
             text=numerals.percent_interval(s["value"], s["ci95"]),
             value=s["value"] * 100,
             low=s["ci95"][0] * 100,
@@ -167,6 +167,13 @@ def _interval_figure(suite: Document, lang: Language) -> Figure | None:
     if any(row.hollow for row in rows):
         caption += " " + lang.say("suite.chart_hollow")
     return Figure(chart, label, caption)
+
+
+def _told_apart(system: Document, suite: Document, lang: Language) -> str:
+    """A system's name, with its prompt where the same model was asked in several ways."""
+    name = name_system(system, lang).short
+    asked = [one for one in suite["systems"] if one["system"] == system["system"]]
+    return f"{name}, {lang.term('prompting', system['prompting'])}" if len(asked) > 1 else name
 
 
 def _role(system: str) -> Role:
