@@ -51,6 +51,39 @@ def make_client(root: Path, **changes: Any) -> Path:
     return root
 
 
+def make_suite(root: Path) -> Path:
+    """The workspace's own suite ``mini``: six samples of three kinds, one of which stands in acme's rows."""
+    folder = root / "evals" / "mini"
+    folder.mkdir(parents=True)
+    about = {
+        "name": "mini",
+        "kind": "general",
+        "description": "a few questions",
+        "scorer": "choice",
+        "slices": ["part"],
+        "licence": "Apache-2.0",
+    }
+    options = {"options": ["red", "blue", "green"]}
+    lines = [
+        {"id": "c1", "input": "Which colour has the sky at noon?", "expected": "B", "reference": options},
+        {"id": "c2", "input": "Which colour has grass in spring?", "expected": "C", "reference": options},
+        {"id": "q1", "input": "What is 2 + 2?", "expected": "4", "scorer": "qa", "reference": {"numeric": True}},
+        {"id": "q2", "input": "Where is the parcel", "expected": "here", "scorer": "qa"},
+        {"id": "i1", "input": "Write a word without a comma.", "scorer": "instructions", "reference": no_comma()},
+        {"id": "i2", "input": "Name a fruit without a comma.", "scorer": "instructions", "reference": no_comma()},
+    ]
+    (folder / "suite.yaml").write_text(yaml.safe_dump(about))
+    parts = {"c": "choice", "q": "question", "i": "instruction"}
+    rows_of_it = [{**line, "metadata": {"part": parts[str(line["id"])[0]]}} for line in lines]
+    (folder / "samples.jsonl").write_text("".join(json.dumps(line) + "\n" for line in rows_of_it))
+    return root
+
+
+def no_comma() -> dict[str, Any]:
+    """One rule that a program checks."""
+    return {"instructions": [{"id": "punctuation:no_comma", "kwargs": {}}]}
+
+
 def environment(**more: str) -> dict[str, str]:
     """This process's, without an operator's servers."""
     return {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT_", "MLFLOW_"))} | more

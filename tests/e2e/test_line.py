@@ -20,7 +20,14 @@ def test_from_rows_to_promotion(finished: Path, smollm2: BaseModel) -> None:
     first = json.loads(written.read_text())
     assert first["schema"] == "delivery.report/1"
     assert first["base_model"]["sha256"] == smollm2.sha256
-    (suite,) = first["suites"]
+    suite, mini = first["suites"]
+    assert {system["system"]: system["n_scored"] for system in mini["systems"]} == {"candidate": 6, "base": 6}
+    assert mini["clean"]["contaminated"] == 1
+    assert {part["value"] for part in mini["slices"]} <= {"choice", "question", "instruction"}
+    (general,) = [gate for gate in first["decision"]["gates"] if gate["name"] == "general"]
+    assert "on mini" in general["why"]
+    assert suite["analysis"]["scored"] == suite["n"]
+    assert all(shown["asked"] and shown["answers"] for shown in suite["analysis"]["samples"])
     systems = {system["system"]: system for system in suite["systems"]}
     assert set(systems) == {"candidate", "adapter", "baseline", "base", "encoder"}
     assert all(system["n_scored"] == suite["n"] for system in systems.values())
