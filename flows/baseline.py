@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from delivery import evaluation, quantization
 from delivery.artifacts import BaselinePack, BaseModel, OnProgress, Source, SystemResult, TrainingPlan, sha256_json
-from delivery.client_config import BaselineSource, ClientConfig
+from delivery.client_config import BaselineSource, ClientConfig, Format
 from delivery.errors import ConfigError, EvalIncompleteError, IntegrityError
-from delivery.evaluation import Holdout, System
+from delivery.evaluation import Endpoint, Holdout, System
 from delivery.settings import get_settings
 from flows.evidence import Contender, put_through, score, served, suite_of
 from flows.line import Line
 from flows.live import day_of, live_model, record, sale_notice
-from flows.results import Artifacts, Frozen
+from flows.results import Frozen
 from flows.steps import Step
 
+STAND_IN: Format = "gguf-q8_0"
 SHOTS = 4
 """Worked examples in the prompt of the stand-in."""
 
@@ -139,16 +142,19 @@ def _stand_in(line: Line, data: str, base: str, plan: str, why: str) -> str:
     """The untuned base model with worked examples in its prompt, behind a local server."""
     model, length, suite = line.read(BaseModel, base), line.read(TrainingPlan, plan), suite_of(line, data)
 
-    def work(folder: Path, on_progress: OnProgress) -> Artifacts:
-        made = quantization.quantize(("gguf-q8_0",), base=model, adapter=None, out=folder, on_progress=on_progress)
-        return Artifacts(made, made[0])
+    @contextmanager
+    def reach(folder: Path) -> Iterator[Endpoint]:
+        # It belongs to no client: whoever tunes this base next has it already.
+        place = get_settings().cache / "untuned" / model.sha256
+        (untuned,) = quantization.quantize((STAND_IN,), base=model, adapter=None, out=place)
+        with served(untuned, length, shots=len(shots))(folder) as endpoint:
+            yield endpoint
 
-    untuned = line.read(Artifacts, line.stage("quantize_stand_in", {"base": model.sha256}, work)).shipped
     shots = evaluation.choose_shots(line.rows(data).splits.train, SHOTS, suite=suite)
     system = System(
         "baseline",
         f"{model.name} (untuned)",
-        artifact=untuned.format,
+        artifact=STAND_IN,
         source="stand-in",
         prompting="few_shot",
         note=f"a local stand-in, not {line.config.baseline.model}: "
@@ -156,8 +162,8 @@ def _stand_in(line: Line, data: str, base: str, plan: str, why: str) -> str:
     )
     contender = Contender(
         system,
-        f"{untuned.sha256}-{sha256_json([shot.id for shot in shots])[:12]}",
-        served(untuned, length, shots=len(shots)),
+        f"{model.sha256}-{STAND_IN}-{sha256_json([shot.id for shot in shots])[:12]}",
+        reach,
         lambda sample: evaluation.few_shot(sample, shots),
     )
     return put_through(line, contender, suite, length)
