@@ -8,8 +8,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from delivery import evaluation
-from delivery.artifacts import Answer, BaseModel, Canary, Judging, OnProgress, Scored, Suite, SuiteResult, SystemResult
+from delivery.artifacts import (
+    Answer,
+    BaseModel,
+    Canary,
+    Estimate,
+    Judging,
+    OnProgress,
+    Scored,
+    Suite,
+    SuiteResult,
+    SystemResult,
+)
 from delivery.evaluation import judging
+from delivery.evaluation.judging.rules import JudgeRules
 from delivery.settings import get_settings
 from flows.evidence import Contender, compared
 from flows.line import Line
@@ -38,14 +50,15 @@ def judge_of(line: Line, base: BaseModel) -> Iterator[judging.Judge]:
     yield judging.Judge(evaluation.local_endpoint(base), f"{base.name} (untuned)", store, closed=True)
 
 
-def evaluate_judged(line: Line, suite: Suite, data: str, *, base: BaseModel, contenders: Sequence[Contender]) -> str:
+def evaluate_judged(
+    line: Line, suite: Suite, rules: JudgeRules, *, data: str, base: BaseModel, contenders: Sequence[Contender]
+) -> str:
     """All contenders on a judged suite; where the judge may claim nothing, there are figures and no comparisons."""
-    rules = evaluation.judge_rules(suite.name, line.workspace)
     settings, gates = get_settings(), line.config.evaluation.gates
 
     def work(folder: Path, on_progress: OnProgress) -> SuiteResult:
-        taken = [_take_part(line, suite, one, folder, on_progress) for one in contenders]
         with judge_of(line, base) as judge:
+            taken = [_take_part(line, suite, one, folder, user=judge, on_progress=on_progress) for one in contenders]
             measured = judging.calibrate(judge, judging.labeled_pairs(), criteria=rules.rubric, on_progress=on_progress)
             terms = judging.Terms(rules, measured)
             found: judging.JudgedDialogues | judging.JudgedPairs
@@ -75,14 +88,28 @@ def evaluate_judged(line: Line, suite: Suite, data: str, *, base: BaseModel, con
 
 
 def _take_part(
-    line: Line, suite: Suite, contender: Contender, folder: Path, on_progress: OnProgress
+    line: Line, suite: Suite, contender: Contender, folder: Path, *, user: judging.Judge, on_progress: OnProgress
 ) -> judging.Player | judging.Contestant:
+    """A contender's answers, or its dialogues: with the frozen turns, and with the judge's model as the user.
+
+    The base that judges for want of a better one is not asked to play a user.
+    """
     kept = line.folder("answers") / f"{contender.identity}.jsonl"
     name, model = contender.system.system, contender.system.model
     with contender.reach(folder) as endpoint:
         if suite.scorer == "role_play":
             played = judging.play(endpoint, suite.samples, path=kept, max_new_tokens=REPLY, on_progress=on_progress)
-            return judging.Player(name, model, played)
+            if user.closed:
+                return judging.Player(name, model, played)
+            beside = judging.simulate(
+                endpoint,
+                user.endpoint,
+                suite.samples,
+                folder=line.folder("answers") / f"{contender.identity}-simulated",
+                max_new_tokens=REPLY,
+                on_progress=on_progress,
+            )
+            return judging.Player(name, model, played, beside)
         requests = [contender.prompt(sample) for sample in suite.samples]
         answers = evaluation.collect(
             endpoint, requests, path=kept, max_new_tokens=REPLY, on_progress=on_progress, offline=False
@@ -119,6 +146,11 @@ def _judging(found: judging.JudgedDialogues | judging.JudgedPairs) -> Judging:
         order_consistency=measured.order_consistency if measured else None,
         pick_first_rate=measured.pick_first_rate if measured else None,
         canaries=tuple(Canary(one.name, one.n, one.rate) for one in found.canaries),
+        simulated=_simulated(found) if isinstance(found, judging.JudgedDialogues) else {},
         withheld=found.withheld,
         limitations=found.limitations,
     )
+
+
+def _simulated(found: judging.JudgedDialogues) -> dict[str, Estimate]:
+    return {play.system: play.simulated.score for play in found.plays if play.simulated is not None}

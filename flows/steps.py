@@ -24,7 +24,6 @@ from delivery.artifacts import (
     Intake,
     LabeledDataset,
     OnProgress,
-    Suite,
     SuiteResult,
     TrainingPlan,
     no_progress,
@@ -33,6 +32,7 @@ from delivery.artifacts import (
     verify_artifact,
 )
 from delivery.errors import ClientDataError, RetryableError
+from delivery.evaluation.suites.ordering import Ordered
 from delivery.settings import get_settings
 from flows.line import Line
 from flows.results import Artifacts, Load, Registered, Written
@@ -150,20 +150,20 @@ def examine(
     return dataset.check(rows.dataset, rows.splits, context, on_progress=on_progress)
 
 
-def further_suites(line: Line) -> Iterator[Suite]:
-    """The suites that the client ordered beside the one of its own task.
+def further_suites(line: Line) -> Iterator[Ordered]:
+    """The suites that the client ordered beside the one of its own task, with the rules of their judges.
 
     Raises:
         ConfigError: one is not there, or is wrong, or cannot be run here; names file and key.
     """
     for name in dict.fromkeys(line.config.evaluation.suites):
         if name != "use_case":
-            yield evaluation.load_suite(name, line.workspace)
+            yield evaluation.order_suite(name, line.workspace, relative_to=line.config.folder)
 
 
 def _samples_of_suites(line: Line) -> dict[str, tuple[str, ...]]:
     """The texts of those suites, which training rows must not know."""
-    return {suite.name: evaluation.asked_texts(suite) for suite in further_suites(line)}
+    return {one.suite.name: evaluation.asked_texts(one.suite) for one in further_suites(line)}
 
 
 def refuse_unusable(findings: DataReport, client: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from delivery import evaluation, weights
+from delivery import weights
 from delivery.artifacts import (
     BaseModel,
     Example,
@@ -19,6 +19,7 @@ from delivery.artifacts import (
     TrainingPlan,
 )
 from delivery.evaluation import System
+from delivery.evaluation.suites.ordering import Ordered
 from flows.evidence import Contender, compared, here, put_through, served
 from flows.judged import REPLY, evaluate_judged
 from flows.line import Line
@@ -40,10 +41,11 @@ ROOM: dict[Scorer, int] = {
 @Step
 def evaluate_suites(line: Line, data: str, base: str, plan: str, artifacts: str) -> list[str]:
     """Every further suite: the candidate beside the untouched base, and beside the champion where there is one."""
-    return [_evaluate(line, suite, data, base=base, plan=plan, artifacts=artifacts) for suite in further_suites(line)]
+    return [_evaluate(line, one, data, base=base, plan=plan, artifacts=artifacts) for one in further_suites(line)]
 
 
-def _evaluate(line: Line, suite: Suite, data: str, *, base: str, plan: str, artifacts: str) -> str:
+def _evaluate(line: Line, ordered: Ordered, data: str, *, base: str, plan: str, artifacts: str) -> str:
+    suite = ordered.suite
     model, length = line.read(BaseModel, base), line.read(TrainingPlan, plan)
     shipped, champion = line.read(Artifacts, artifacts).shipped, champion_of(line)
     reach = partial(served, context=partial(longest, model, suite))
@@ -54,8 +56,8 @@ def _evaluate(line: Line, suite: Suite, data: str, *, base: str, plan: str, arti
     if champion is not None and champion.sha256 != shipped.sha256:
         system = System("champion", line.config.base_model, artifact=champion.format)
         contenders.append(Contender(system, champion.sha256, reach(champion, length)))
-    if suite.scorer in evaluation.JUDGED:
-        return evaluate_judged(line, suite, data, base=model, contenders=contenders)
+    if ordered.rules is not None:
+        return evaluate_judged(line, suite, ordered.rules, data=data, base=model, contenders=contenders)
     references = [put_through(line, one, suite, length, room=ROOM) for one in contenders]
     gates = line.config.evaluation.gates
 

@@ -290,6 +290,8 @@ class Judging:
     canaries: tuple[Canary, ...]
     withheld: tuple[str, ...]
     limitations: tuple[str, ...]
+    simulated: dict[str, Estimate] = field(default_factory=dict)
+    """By system the score with a simulated user; it stands beside and decides nothing."""
 
 
 @dataclass(frozen=True, slots=True)

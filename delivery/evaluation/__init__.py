@@ -52,7 +52,7 @@ from delivery.evaluation.system import System, raise_if_incomplete
 
 if TYPE_CHECKING:
     from delivery.evaluation.endpoints.openai import OpenAIEndpoint
-    from delivery.evaluation.judging.rules import JudgeRules
+    from delivery.evaluation.suites.ordering import Ordered
     from delivery.settings import Workspace
 
 __all__ = [
@@ -83,12 +83,12 @@ __all__ = [
     "few_shot",
     "http_endpoint",
     "import_pack",
-    "judge_rules",
     "list_packs",
     "list_suites",
     "load_pack",
     "load_suite",
     "local_endpoint",
+    "order_suite",
     "pack_answers",
     "parse",
     "power_check",
@@ -146,17 +146,11 @@ def with_promises(suites: Sequence[SuiteResult]) -> tuple[SuiteResult, ...]:
     return multiple.with_promises(suites)
 
 
-def judge_rules(name: str, workspace: Workspace) -> JudgeRules:
-    """What a suite demands of its judge.
+def order_suite(entry: str, workspace: Workspace, *, relative_to: Path) -> Ordered:
+    """A suite that a client ordered, by its name or as ``reader:file``. See ``ordering.order_suite``."""
+    from delivery.evaluation.suites import ordering
 
-    Raises:
-        ConfigError: there is no such suite, or its key ``judge`` is wrong; names file and key.
-    """
-    from delivery.evaluation.judging.rules import read_rules
-    from delivery.evaluation.suites.loading import find_suite, read_suite_file
-
-    folder = find_suite(name, workspace)
-    return read_rules(read_suite_file(folder).judge or {}, where=folder / "suite.yaml")
+    return ordering.order_suite(entry, workspace, relative_to=relative_to)
 
 
 def encoder_answers(train: Sequence[Example], suite: Suite) -> tuple[Answer, ...]:

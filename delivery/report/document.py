@@ -98,7 +98,8 @@ def _suite(suite: SuiteResult) -> dict[str, Any]:
 def _judging(judging: Judging) -> dict[str, Any]:
     measured = {name: _estimate(getattr(judging, name)) for name in JUDGE_MEASURES}
     canaries = [{"name": one.name, "n": one.n, **_estimate(one.rate)} for one in judging.canaries]
-    return asdict(judging) | measured | {"canaries": canaries}
+    simulated = {name: _estimate(estimate) for name, estimate in judging.simulated.items()}
+    return asdict(judging) | measured | {"canaries": canaries, "simulated": simulated}
 
 
 def _clean(clean: CleanScores) -> dict[str, Any]:

@@ -40,15 +40,16 @@ def suite_section(index: int, suite: Document, lang: Language) -> Section:
     blocks += [chart] if chart else []
     blocks += _comparisons(suite, lang)
     blocks += [Paragraph(lang.say("comparison.legend"))] if index == 1 and suite["comparisons"] else []
-    blocks += _judging(suite["judging"], lang)
+    blocks += _judging(suite, lang)
     blocks += _clean(suite, lang)
     blocks += _slices(suite, lang)
     title = lang.say("section.results", suite=lang.term("suites", suite["suite"]))
     return Section(id=f"results-{index}", title=title, blocks=tuple(blocks))
 
 
-def _judging(judging: Document | None, lang: Language) -> list[Block]:
+def _judging(suite: Document, lang: Language) -> list[Block]:
     """Who judged, whether anything may be claimed, and what the judge is worth."""
+    judging = suite["judging"]
     if judging is None:
         return []
     reasons = "; ".join(judging["withheld"])
@@ -64,7 +65,11 @@ def _judging(judging: Document | None, lang: Language) -> list[Block]:
     )
     cells = tuple((Cell(label), _ratio(estimate), Cell(numerals.count(n))) for label, estimate, n in rows)
     heading = Heading(lang.say("judge.heading", model=judging["model"]))
-    return [heading, verdict, Table(lang.say("judge.caption"), columns, cells), *map(Paragraph, judging["limitations"])]
+    beside = tuple((Cell(name_in(suite, name, lang).label), _estimate(found)) for name, found in judging["simulated"].items())
+    table = (Column(lang.say("suite.system")), Column(lang.term("metrics", suite["primary_metric"]), numeric=True))
+    simulated = [Table(lang.say("judge.simulated"), table, beside)] if beside else []
+    measured = Table(lang.say("judge.caption"), columns, cells)
+    return [heading, verdict, measured, *simulated, *map(Paragraph, judging["limitations"])]
 
 
 def _ratio(estimate: Document) -> Cell:
