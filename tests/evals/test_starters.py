@@ -81,7 +81,7 @@ def grams(row: dict[str, Any]) -> frozenset[str]:
 def test_a_suite_is_described_in_full(suite: str) -> None:
     described_as = described(suite)
     known = {"name", "kind", "vertical", "description", "samples", "system_prompt", "scorer", "parse", "labels", "schema"}
-    assert set(described_as) <= known | {"cluster_key", "slices", "judge", "licence"}
+    assert set(described_as) <= known | {"cluster_key", "slices", "judge", "licence", "public_source"}
     assert described_as["name"] == suite
     assert described_as["kind"] == ("role_play" if suite == "role_play" else "general")
     assert described_as.get("vertical", "role_play") == suite.removesuffix("_starter")
