@@ -146,11 +146,16 @@ def _judging(found: judging.JudgedDialogues | judging.JudgedPairs) -> Judging:
         order_consistency=measured.order_consistency if measured else None,
         pick_first_rate=measured.pick_first_rate if measured else None,
         canaries=tuple(Canary(one.name, one.n, one.rate) for one in found.canaries),
-        simulated=_simulated(found) if isinstance(found, judging.JudgedDialogues) else {},
         withheld=found.withheld,
         limitations=found.limitations,
+        beside=_beside(found),
     )
 
 
-def _simulated(found: judging.JudgedDialogues) -> dict[str, Estimate]:
-    return {play.system: play.simulated.score for play in found.plays if play.simulated is not None}
+def _beside(found: judging.JudgedDialogues | judging.JudgedPairs) -> dict[str, dict[str, Estimate]]:
+    if isinstance(found, judging.JudgedDialogues):
+        return {one.system: {"simulated_user": one.simulated.score} for one in found.plays if one.simulated is not None}
+    return {
+        one.system: {"length_controlled": one.length_controlled} | ({"corrected": one.corrected} if one.corrected else {})
+        for one in found.contests
+    }

@@ -290,8 +290,9 @@ class Judging:
     canaries: tuple[Canary, ...]
     withheld: tuple[str, ...]
     limitations: tuple[str, ...]
-    simulated: dict[str, Estimate] = field(default_factory=dict)
-    """By system the score with a simulated user; it stands beside and decides nothing."""
+    beside: dict[str, dict[str, Estimate]] = field(default_factory=dict)
+    """By system what stands beside its score and decides nothing: ``simulated_user`` instead of frozen turns; the win rate
+    ``length_controlled`` (at equal length and format) and ``corrected`` (what a judge without error would find)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,8 +98,8 @@ def _suite(suite: SuiteResult) -> dict[str, Any]:
 def _judging(judging: Judging) -> dict[str, Any]:
     measured = {name: _estimate(getattr(judging, name)) for name in JUDGE_MEASURES}
     canaries = [{"name": one.name, "n": one.n, **_estimate(one.rate)} for one in judging.canaries]
-    simulated = {name: _estimate(estimate) for name, estimate in judging.simulated.items()}
-    return asdict(judging) | measured | {"canaries": canaries, "simulated": simulated}
+    beside = {name: {kind: _estimate(value) for kind, value in found.items()} for name, found in judging.beside.items()}
+    return asdict(judging) | measured | {"canaries": canaries, "beside": beside}
 
 
 def _clean(clean: CleanScores) -> dict[str, Any]:

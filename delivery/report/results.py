@@ -65,11 +65,21 @@ def _judging(suite: Document, lang: Language) -> list[Block]:
     )
     cells = tuple((Cell(label), _ratio(estimate), Cell(numerals.count(n))) for label, estimate, n in rows)
     heading = Heading(lang.say("judge.heading", model=judging["model"]))
-    beside = tuple((Cell(name_in(suite, name, lang).label), _estimate(found)) for name, found in judging["simulated"].items())
-    table = (Column(lang.say("suite.system")), Column(lang.term("metrics", suite["primary_metric"]), numeric=True))
-    simulated = [Table(lang.say("judge.simulated"), table, beside)] if beside else []
     measured = Table(lang.say("judge.caption"), columns, cells)
-    return [heading, verdict, measured, *simulated, *map(Paragraph, judging["limitations"])]
+    return [heading, verdict, measured, *_beside(suite, lang), *map(Paragraph, judging["limitations"])]
+
+
+def _beside(suite: Document, lang: Language) -> list[Block]:
+    found = suite["judging"]["beside"]
+    kinds = list(dict.fromkeys(kind for of_one in found.values() for kind in of_one))
+    if not kinds:
+        return []
+    columns = (Column(lang.say("suite.system")), *(Column(lang.say(f"judge.{kind}"), numeric=True) for kind in kinds))
+    rows = tuple(
+        (Cell(name_in(suite, name, lang).label), *(_estimate(of_one.get(kind)) for kind in kinds))
+        for name, of_one in found.items()
+    )
+    return [Table(lang.say("judge.beside"), columns, rows)]
 
 
 def _ratio(estimate: Document) -> Cell:

@@ -28,6 +28,7 @@ KINDS: dict[str, Callable[[], Report]] = {
     "worse": factory.worse_report,
     "published": factory.published_report,
     "many_labels": factory.many_labels_report,
+    "judged": factory.judged_report,
 }
 
 

@@ -15,6 +15,7 @@ from delivery.artifacts import (
     ApiCost,
     Artifact,
     BaseModel,
+    Canary,
     Check,
     Comparison,
     CostEstimate,
@@ -23,6 +24,7 @@ from delivery.artifacts import (
     Decision,
     Estimate,
     Gate,
+    Judging,
     LabelCount,
     Latency,
     LengthBin,
@@ -483,3 +485,36 @@ def many_labels_report() -> Report:
         system("baseline", "gpt-4", draw(0.69, n=770, seed=22, labels=labels), source="live"),
     ]
     return report(use_case_suite(found), client="demo-bank", vertical="finance", use_case="intent")
+
+
+def judging(*withheld: str) -> Judging:
+    share = wilson(36, 48)
+    return Judging(
+        model="gpt-6-luna",
+        prompt="rubric 1",
+        prompt_sha256=sha("prompt"),
+        labeled=48,
+        kappa=Estimate(0.31 if withheld else 0.62, 0.12, 0.78),
+        agreement=share,
+        order_consistency=wilson(40, 48),
+        pick_first_rate=wilson(55, 96),
+        canaries=(Canary("self_praise", 51, wilson(6, 51)), Canary("politeness", 51, wilson(3, 51))),
+        withheld=withheld,
+        limitations=("The judge was measured on pairs of answers; in the role play it decides on single points.",),
+        beside={"candidate": {"simulated_user": wilson(28, 51)}, "base": {"simulated_user": wilson(25, 51)}},
+    )
+
+
+def judged_report(*withheld: str) -> Report:
+    """A role play beside the client's own task; ``withheld`` are reasons to draw no verdict from it."""
+    played = use_case_suite(
+        [
+            system("candidate", "demo-insurer", draw(0.55, n=51, seed=31), artifact="gguf-q8_0"),
+            system("base", "smollm2-135m-instruct", draw(0.5, n=51, seed=32)),
+        ],
+        name="role_play",
+        kind="role_play",
+    )
+    found = report()
+    kept = () if withheld else played.comparisons
+    return replace(found, suites=(found.suites[0], replace(played, comparisons=kept, judging=judging(*withheld))))

@@ -296,3 +296,18 @@ def test_rendering_takes_less_than_three_seconds_of_work(rendered: Callable[[str
     before = time.process_time()
     render(one.document)
     assert time.process_time() - before < 3
+
+
+def test_a_judge_is_named_with_what_it_is_worth(rendered: Callable[[str], Rendered]) -> None:
+    text = PageReader(rendered("judged").html).text
+    assert "The judge: gpt-6-luna" in text
+    assert "its verdicts count" in text
+    assert "0.62 (0.12 to 0.78)" in text
+    assert "Score of a constant answer: self praise" in text
+    assert "With a simulated user instead of the frozen turns" in text
+
+
+def test_where_the_judge_is_not_worth_it_no_verdict_is_drawn() -> None:
+    text = PageReader(page(factory.judged_report("its kappa is 0.31, below the 0.4 that the suite demands"))).text
+    assert "No verdict is drawn from this suite: its kappa is 0.31, below the 0.4 that the suite demands." in text
+    assert "its verdicts count" not in text
