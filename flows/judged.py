@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from delivery.artifacts import (
     Scored,
     Suite,
     SuiteResult,
-    SystemResult,
 )
 from delivery.evaluation import judging
 from delivery.evaluation.judging.rules import JudgeRules
@@ -31,107 +29,121 @@ REPLY = 160
 WRITTEN = "the suite's own answers"
 
 
-@contextmanager
-def judge_of(line: Line, base: BaseModel) -> Iterator[judging.Judge]:
+def judge_of(line: Line, base: BaseModel) -> judging.Judge:
     """The judge of ``DELIVERY_JUDGE_MODEL``; without one the untouched base, held to the form of a verdict.
 
     The latter shows what judging would look like: measured on labeled pairs, it will hardly be allowed a claim.
     """
     settings, store = get_settings(), line.folder("answers") / "judge.jsonl"
-    if settings.judge_model:
-        key = settings.openai_api_key
-        endpoint = evaluation.http_endpoint(
-            settings.judge_base_url or settings.openai_base_url,
-            model=settings.judge_model,
-            api_key=key.get_secret_value() if key else "",
-        )
-        yield judging.Judge(endpoint, settings.judge_model, store)
-        return
-    yield judging.Judge(evaluation.local_endpoint(base), f"{base.name} (untuned)", store, closed=True)
+    if not settings.judge_model:
+        return judging.Judge(evaluation.local_endpoint(base), f"{base.name} (untuned)", store, closed=True)
+    key = settings.openai_api_key
+    endpoint = evaluation.http_endpoint(
+        settings.judge_base_url or settings.openai_base_url,
+        model=settings.judge_model,
+        api_key=key.get_secret_value() if key else "",
+    )
+    return judging.Judge(endpoint, settings.judge_model, store)
 
 
 def evaluate_judged(
     line: Line, suite: Suite, rules: JudgeRules, *, data: str, base: BaseModel, contenders: Sequence[Contender]
 ) -> str:
     """All contenders on a judged suite; where the judge may claim nothing, there are figures and no comparisons."""
-    settings, gates = get_settings(), line.config.evaluation.gates
+    gates, plays = line.config.evaluation.gates, suite.scorer == "role_play"
+    parts = [_play(line, suite, one, base) if plays else _answer(line, suite, one) for one in contenders]
+    measured = _calibrate(line, rules, base)
 
-    def work(folder: Path, on_progress: OnProgress) -> SuiteResult:
-        with judge_of(line, base) as judge:
-            taken = [_take_part(line, suite, one, folder, user=judge, on_progress=on_progress) for one in contenders]
-            measured = judging.calibrate(judge, judging.labeled_pairs(), criteria=rules.rubric, on_progress=on_progress)
-            terms = judging.Terms(rules, measured)
-            found: judging.JudgedDialogues | judging.JudgedPairs
-            if suite.scorer == "role_play":
-                players = [one for one in taken if isinstance(one, judging.Player)]
-                found = judging.judge_dialogues(judge, suite, players=players, terms=terms, on_progress=on_progress)
-            else:
-                written = tuple(Answer(sample.id, sample.expected) for sample in suite.samples)
-                contestants = [one for one in taken if isinstance(one, judging.Contestant)]
-                reference = judging.Contestant("reference", WRITTEN, written)
-                found = judging.judge_pairs(
-                    judge, suite, contestants=contestants, reference=reference, terms=terms, on_progress=on_progress
-                )
-        results = [_result(suite, one, part, found) for one, part in zip(contenders, taken, strict=True)]
+    def work(_: Path, on_progress: OnProgress) -> SuiteResult:
+        judge, terms = judge_of(line, base), judging.Terms(rules, line.read(judging.Calibration, measured))
+        found: judging.JudgedDialogues | judging.JudgedPairs
+        if plays:
+            players = [line.read(judging.Player, part) for part in parts]
+            answers = [tuple(dialogue.answer for dialogue in player.dialogues) for player in players]
+            found = judging.judge_dialogues(judge, suite, players=players, terms=terms, on_progress=on_progress)
+        else:
+            contestants = [line.read(judging.Contestant, part) for part in parts]
+            answers = [contestant.answers for contestant in contestants]
+            written = tuple(Answer(sample.id, sample.expected) for sample in suite.samples)
+            reference = judging.Contestant("reference", WRITTEN, written)
+            found = judging.judge_pairs(
+                judge, suite, contestants=contestants, reference=reference, terms=terms, on_progress=on_progress
+            )
+        results = [
+            evaluation.summarise(suite, _scored(found, one.system.system), system=one.system, answers=given)
+            for one, given in zip(contenders, answers, strict=True)
+        ]
         whole = compared(line, data, suite, results)
         return replace(whole, comparisons=() if found.withheld else whole.comparisons, judging=_judging(found))
 
-    inputs = {
-        "suite": suite.sha256,
-        "contenders": [one.identity for one in contenders],
-        "judge": [settings.judge_model, settings.judge_base_url, base.sha256],
-        "rules": rules.model_dump(mode="json"),
-        "gates": gates.model_dump(mode="json"),
-        "data": data,
-    }
+    inputs = {"parts": parts, "judge": measured, "gates": gates.model_dump(mode="json"), "data": data}
     return line.stage(f"judge_on_{suite.name}", inputs, work)
 
 
-def _take_part(
-    line: Line, suite: Suite, contender: Contender, folder: Path, *, user: judging.Judge, on_progress: OnProgress
-) -> judging.Player | judging.Contestant:
-    """A contender's answers, or its dialogues: with the frozen turns, and with the judge's model as the user.
+def _calibrate(line: Line, rules: JudgeRules, base: BaseModel) -> str:
+    """What the judge is worth on labeled pairs."""
+    labeled = judging.labeled_pairs()
+
+    def work(_: Path, on_progress: OnProgress) -> judging.Calibration:
+        return judging.calibrate(judge_of(line, base), labeled, criteria=rules.rubric, on_progress=on_progress)
+
+    inputs = {"judge": _judge_identity(base), "rules": rules.model_dump(mode="json"), "labeled": labeled}
+    return line.stage("calibrate_judge", inputs, work)
+
+
+def _judge_identity(base: BaseModel) -> list[str]:
+    settings = get_settings()
+    return (
+        [settings.judge_model, settings.judge_base_url or settings.openai_base_url] if settings.judge_model else [base.sha256]
+    )
+
+
+def _play(line: Line, suite: Suite, contender: Contender, base: BaseModel) -> str:
+    """A contender's dialogues: with the frozen turns, and beside them with the judge's model as the user.
 
     The base that judges for want of a better one is not asked to play a user.
     """
-    kept = line.folder("answers") / f"{contender.identity}.jsonl"
-    name, model = contender.system.system, contender.system.model
-    with contender.reach(folder) as endpoint:
-        if suite.scorer == "role_play":
+    answers, simulating = line.folder("answers"), bool(get_settings().judge_model)
+
+    def work(folder: Path, on_progress: OnProgress) -> judging.Player:
+        beside: tuple[judging.Dialogue, ...] = ()
+        with contender.reach(folder) as endpoint:
+            kept = answers / f"{contender.identity}.jsonl"
             played = judging.play(endpoint, suite.samples, path=kept, max_new_tokens=REPLY, on_progress=on_progress)
-            if user.closed:
-                return judging.Player(name, model, played)
-            beside = judging.simulate(
+            if simulating:
+                user, kept = judge_of(line, base).endpoint, answers / f"{contender.identity}-simulated"
+                beside = judging.simulate(
+                    endpoint, user, suite.samples, folder=kept, max_new_tokens=REPLY, on_progress=on_progress
+                )
+        return judging.Player(contender.system.system, contender.system.model, played, beside)
+
+    user = _judge_identity(base) if simulating else []
+    inputs = {"suite": suite.sha256, "identity": contender.identity, "room": REPLY, "user": user}
+    return line.stage(f"{contender.system.system}_on_{suite.name}", inputs, work)
+
+
+def _answer(line: Line, suite: Suite, contender: Contender) -> str:
+    """A contender's answers."""
+
+    def work(folder: Path, on_progress: OnProgress) -> judging.Contestant:
+        with contender.reach(folder) as endpoint:
+            answers = evaluation.collect(
                 endpoint,
-                user.endpoint,
-                suite.samples,
-                folder=line.folder("answers") / f"{contender.identity}-simulated",
+                [contender.prompt(sample) for sample in suite.samples],
+                path=line.folder("answers") / f"{contender.identity}.jsonl",
                 max_new_tokens=REPLY,
                 on_progress=on_progress,
+                offline=False,
             )
-            return judging.Player(name, model, played, beside)
-        requests = [contender.prompt(sample) for sample in suite.samples]
-        answers = evaluation.collect(
-            endpoint, requests, path=kept, max_new_tokens=REPLY, on_progress=on_progress, offline=False
-        )
-        return judging.Contestant(name, model, answers)
+        return judging.Contestant(contender.system.system, contender.system.model, answers)
+
+    inputs = {"suite": suite.sha256, "identity": contender.identity, "room": REPLY}
+    return line.stage(f"{contender.system.system}_on_{suite.name}", inputs, work)
 
 
-def _result(
-    suite: Suite,
-    contender: Contender,
-    part: judging.Player | judging.Contestant,
-    found: judging.JudgedDialogues | judging.JudgedPairs,
-) -> SystemResult:
-    scored: tuple[Scored, ...] = ()
-    if isinstance(found, judging.JudgedDialogues):
-        play = found.play(part.system)
-        scored = play.scored if play else ()
-    else:
-        contest = found.contest(part.system)
-        scored = contest.scored if contest else ()
-    answers = part.answers if isinstance(part, judging.Contestant) else tuple(one.answer for one in part.dialogues)
-    return evaluation.summarise(suite, scored, system=contender.system, answers=answers)
+def _scored(found: judging.JudgedDialogues | judging.JudgedPairs, system: str) -> tuple[Scored, ...]:
+    one = found.play(system) if isinstance(found, judging.JudgedDialogues) else found.contest(system)
+    return one.scored if one is not None else ()
 
 
 def _judging(found: judging.JudgedDialogues | judging.JudgedPairs) -> Judging:
