@@ -15,7 +15,9 @@ import yaml
 
 from delivery.artifacts import Answer
 from delivery.dataset.shingles import folded, shingles, similarity
+from delivery.evaluation.scoring.instructions import is_followed
 from delivery.evaluation.scoring.scorers import score
+from delivery.evaluation.suites.loading import read_suite
 from tests.evals.general_core_checks import BY_HAND, CHECKS
 
 FOLDER = Path(__file__).parents[2] / "evals" / "general_core"
@@ -222,21 +224,19 @@ def passages(text: str) -> set[tuple[str, ...]]:
 
 
 def test_every_request_has_a_text_that_follows_all_its_rules() -> None:
-    rules = pytest.importorskip("delivery.evaluation.scoring.instructions")
     texts = {line["id"]: line["output"] for line in lines(COMPLIANT)}
     assert set(texts) == {sample["id"] for sample in part("instructions")}
     broken = [
         f"{sample['id']}: {rule['id']}"
         for sample in part("instructions")
         for rule in sample["reference"]["instructions"]
-        if not rules.is_followed(rule["id"], rule["kwargs"], texts[sample["id"]])
+        if not is_followed(rule["id"], rule["kwargs"], texts[sample["id"]])
     ]
     assert broken == []
 
 
 def test_the_scorers_take_every_accepted_answer_as_right() -> None:
-    loading = pytest.importorskip("delivery.evaluation.suites.loading")
-    suite = loading.read_suite(FOLDER)
+    suite = read_suite(FOLDER)
     texts = {line["id"]: line["output"] for line in lines(COMPLIANT)}
     for place in range(max(len(sample.reference.get("answers", ())) for sample in suite.samples) + 1):
         said = []
