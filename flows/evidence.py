@@ -193,7 +193,7 @@ def compare(line: Line, data: str, systems: list[str]) -> str:
         results = [line.read(SystemResult, reference) for reference in systems]
         return compared(line, data, suite, results)
 
-    return line.stage("compare", {"systems": systems, "gates": gates.model_dump(mode="json")}, work)
+    return line.stage("compare", {"systems": systems, "gates": gates.model_dump(mode="json"), "data": data}, work)
 
 
 def compared(line: Line, data: str, suite: Suite, results: Sequence[SystemResult]) -> SuiteResult:

@@ -10,7 +10,6 @@ from delivery import evaluation
 from delivery.artifacts import (
     Answer,
     BaseModel,
-    Canary,
     Estimate,
     Judging,
     OnProgress,
@@ -109,7 +108,9 @@ def _play(line: Line, suite: Suite, contender: Contender, base: BaseModel) -> st
         beside: tuple[judging.Dialogue, ...] = ()
         with contender.reach(folder) as endpoint:
             kept = answers / f"{contender.identity}.jsonl"
-            played = judging.play(endpoint, suite.samples, path=kept, max_new_tokens=REPLY, on_progress=on_progress)
+            played = judging.play(
+                endpoint, suite.samples, path=kept, max_new_tokens=REPLY, on_progress=on_progress, offline=False
+            )
             if simulating:
                 user, kept = judge_of(line, base).endpoint, answers / f"{contender.identity}-simulated"
                 beside = judging.simulate(
@@ -157,7 +158,7 @@ def _judging(found: judging.JudgedDialogues | judging.JudgedPairs) -> Judging:
         agreement=measured.agreement if measured else None,
         order_consistency=measured.order_consistency if measured else None,
         pick_first_rate=measured.pick_first_rate if measured else None,
-        canaries=tuple(Canary(one.name, one.n, one.rate) for one in found.canaries),
+        canaries=found.canaries,
         withheld=found.withheld,
         limitations=found.limitations,
         beside=_beside(found),

@@ -90,11 +90,12 @@ def play(
     path: Path,
     max_new_tokens: int,
     on_progress: OnProgress = no_progress,
+    offline: bool | None = None,
 ) -> tuple[Dialogue, ...]:
     """Every sample played with its frozen turns, in the order of the samples. All dialogues take a turn together.
 
-    Replies are kept in ``path`` as they come, under ``<sample>#<turn>``, so a killed call goes on where it stopped. A
-    dialogue whose reply failed goes no further and has an error.
+    Replies are kept in ``path`` as they come, under ``<sample>#<turn>``, so a killed call goes on where it stopped;
+    ``offline`` as for ``collect``. A dialogue whose reply failed goes no further and has an error.
 
     Raises:
         ClientDataError: a sample is no role play.
@@ -105,7 +106,8 @@ def play(
     def speak(turn: int, going: Sequence[_Going]) -> list[_Said]:
         return [_Said(scenes[one.dialogue.sample_id].turns[turn], None) for one in going]
 
-    return _play(endpoint, samples, speak, path=path, max_new_tokens=max_new_tokens, on_progress=on_progress)
+    asking = _Asking(endpoint, path, max_new_tokens, offline)
+    return _play(asking, samples, speak, on_progress=on_progress)
 
 
 def simulate(
@@ -141,8 +143,8 @@ def simulate(
         answers = collect(user, requests, path=folder / "user.jsonl", max_new_tokens=max_new_tokens)
         return [_Said(answer.output or "", answer.error and f"the simulated user: {answer.error}") for answer in answers]
 
-    path = folder / "replies.jsonl"
-    return _play(endpoint, samples, speak, path=path, max_new_tokens=max_new_tokens, on_progress=on_progress)
+    asking = _Asking(endpoint, folder / "replies.jsonl", max_new_tokens, None)
+    return _play(asking, samples, speak, on_progress=on_progress)
 
 
 def constant(samples: Sequence[Sample], reply: str) -> tuple[Dialogue, ...]:
@@ -166,9 +168,14 @@ class _Going:
 _Speak = Callable[[int, Sequence[_Going]], Sequence[_Said]]
 
 
-def _play(
-    endpoint: Endpoint, samples: Sequence[Sample], speak: _Speak, *, path: Path, max_new_tokens: int, on_progress: OnProgress
-) -> tuple[Dialogue, ...]:
+class _Asking(NamedTuple):
+    endpoint: Endpoint
+    path: Path
+    max_new_tokens: int
+    offline: bool | None
+
+
+def _play(asking: _Asking, samples: Sequence[Sample], speak: _Speak, *, on_progress: OnProgress) -> tuple[Dialogue, ...]:
     all_of_them = []
     for sample in samples:
         scene = scene_of(sample)
@@ -187,7 +194,14 @@ def _play(
         def progress(done: Progress, before: int = before) -> None:
             on_progress(Progress(before + done.done, total, "turns"))
 
-        answers = collect(endpoint, requests, path=path, max_new_tokens=max_new_tokens, on_progress=progress)
+        answers = collect(
+            asking.endpoint,
+            requests,
+            path=asking.path,
+            max_new_tokens=asking.max_new_tokens,
+            on_progress=progress,
+            offline=asking.offline,
+        )
         for one, answer in zip(going, answers, strict=True):
             _take(one, answer, turn)
         before += len(going)

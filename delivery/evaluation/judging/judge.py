@@ -101,7 +101,13 @@ def ask(
         waiting = [query for query in unique.values() if query.id not in replies]
         requests = [_request(prompt, query, again=again) for query in waiting]
         answers = collect(
-            judge.endpoint, requests, path=judge.store, max_new_tokens=judge.max_new_tokens, on_progress=on_progress
+            judge.endpoint,
+            requests,
+            path=judge.store,
+            max_new_tokens=judge.max_new_tokens,
+            on_progress=on_progress,
+            # Only a model in this process can be held to a form.
+            offline=False if judge.closed else None,
         )
         for query, answer in zip(waiting, answers, strict=True):
             value = query.read(answer.output) if answer.output is not None else None

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from delivery.artifacts import Answer, Estimate, OnProgress, Sample, Scored, Suite, no_progress
+from delivery.artifacts import Answer, Canary, Estimate, OnProgress, Sample, Scored, Suite, no_progress
 from delivery.errors import EvalIncompleteError
 from delivery.evaluation.judging.calibration import corrected_win_rate
 from delivery.evaluation.judging.families import family_limitations
 from delivery.evaluation.judging.intervals import mean_of_clusters
 from delivery.evaluation.judging.judge import Choice, Judge, Judgement, Pair, compare, transcript
 from delivery.evaluation.judging.length_control import differences, length_controlled
-from delivery.evaluation.judging.results import CanaryResult, Contest, Contestant, JudgedPairs, Terms, record
+from delivery.evaluation.judging.results import Contest, Contestant, JudgedPairs, Terms, record
 from delivery.evaluation.judging.rules import CANARIES
 from delivery.evaluation.scoring.scorers import NO_ANSWER
 
@@ -54,7 +54,7 @@ def judge_pairs(
         canary = Contestant(name, "", tuple(Answer(sample.id, text) for sample in chosen))
         outcomes = _contest(judge, chosen, canary, theirs, criteria=rules.rubric, on_progress=on_progress)
         scored = tuple(outcome.scored for outcome in outcomes)
-        canaries.append(CanaryResult(name, len(counted(scored)), _mean(suite, name, scored, seed=terms.seed)))
+        canaries.append(Canary(name, len(counted(scored)), _mean(suite, name, scored, seed=terms.seed)))
     sides = {one.system: one.model for one in (*contestants, reference)}
     return JudgedPairs(
         suite=suite.name,
@@ -68,7 +68,7 @@ def judge_pairs(
     )
 
 
-def reasons_to_withhold(terms: Terms, canaries: Sequence[CanaryResult], *, most: float) -> tuple[str, ...]:
+def reasons_to_withhold(terms: Terms, canaries: Sequence[Canary], *, most: float) -> tuple[str, ...]:
     """Why no verdict may be drawn: a judge that nobody measured or that agrees too little, or a canary above ``most``."""
     reasons = []
     known, least = terms.calibration, terms.rules.min_kappa

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from delivery.artifacts import Answer, Estimate, Scored, sha256_json
+from delivery.artifacts import Answer, Canary, Estimate, Scored, sha256_json
 from delivery.evaluation.judging.dialogues import Dialogue
 from delivery.evaluation.judging.judge import Judge, Pair
 from delivery.evaluation.judging.prompts import Prompt
@@ -84,15 +84,6 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
-class CanaryResult:
-    """What a constant answer reached: win rate against the reference, or score in a role play."""
-
-    name: str
-    n: int
-    rate: Estimate
-
-
-@dataclass(frozen=True, slots=True)
 class Contest:
     """One system against the reference. ``scored``: per sample 1, 0.5 (tie) or 0, or errored, in the suite's order.
 
@@ -121,7 +112,7 @@ class JudgedPairs:
     judge: JudgeRecord
     reference: tuple[Scored, ...]
     contests: tuple[Contest, ...]
-    canaries: tuple[CanaryResult, ...]
+    canaries: tuple[Canary, ...]
     calibration: Calibration | None
     withheld: tuple[str, ...]
     limitations: tuple[str, ...]
@@ -174,7 +165,7 @@ class JudgedDialogues:
     suite: str
     judge: JudgeRecord
     plays: tuple[RolePlay, ...]
-    canaries: tuple[CanaryResult, ...]
+    canaries: tuple[Canary, ...]
     calibration: Calibration | None
     withheld: tuple[str, ...]
     limitations: tuple[str, ...]

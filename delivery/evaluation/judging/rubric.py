@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from delivery.artifacts import Estimate, OnProgress, Sample, Scored, Suite, no_progress
+from delivery.artifacts import Canary, Estimate, OnProgress, Sample, Scored, Suite, no_progress
 from delivery.errors import EvalIncompleteError
 from delivery.evaluation.judging.dialogues import Dialogue, constant, scene_of
 from delivery.evaluation.judging.families import family_limitations
@@ -22,7 +22,6 @@ from delivery.evaluation.judging.judge import Judge, Query, Reply, ask, key_of
 from delivery.evaluation.judging.pairs import counted, reasons_to_withhold, some_samples
 from delivery.evaluation.judging.prompts import RUBRIC
 from delivery.evaluation.judging.results import (
-    CanaryResult,
     JudgedDialogues,
     Player,
     RolePlay,
@@ -62,7 +61,7 @@ def judge_dialogues(
     canaries = []
     for name, text in CANARIES.items():
         scored = _score(judge, chosen, constant(chosen, text), criteria=terms.rules.rubric, on_progress=on_progress)
-        canaries.append(CanaryResult(name, len(counted(scored)), _mean(suite, name, scored, seed=terms.seed)))
+        canaries.append(Canary(name, len(counted(scored)), _mean(suite, name, scored, seed=terms.seed)))
     limitations = family_limitations(judge.model, {one.system: one.model for one in players})
     return JudgedDialogues(
         suite=suite.name,
