@@ -3,39 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
-
-import pytest
-import yaml
 
 from delivery.artifacts import Artifact
-from delivery.client_config import load_client
 from delivery.settings import Workspace
-from flows.line import Line, Recorder, config_as_stored, store_of
 from flows.versions import count_look, look_of
 from tests.delivery.evaluation.cases import classification
-from tests.delivery.test_client_config import MINIMAL
+from tests.flows.conftest import new_line
 
 SUITE = classification(["dovish"] * 4)
 
 
 def artifact(letter: str) -> Artifact:
     return Artifact("adapter", f"models/{letter}", 1, letter * 64, {"weights": letter * 64})
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    folder = tmp_path / "clients" / "acme"
-    folder.mkdir(parents=True)
-    (folder / "client.yaml").write_text(yaml.safe_dump(MINIMAL))
-    return Workspace(tmp_path)
-
-
-def new_line(workspace: Workspace) -> Line:
-    config = load_client(workspace.clients, "acme")
-    repository = store_of(workspace).add_client("acme", "finance")
-    row = repository.start_delivery(config_as_stored(config))
-    return Line(workspace, config, Recorder(repository, row.id, row.created_at))
 
 
 def test_nights_whose_data_did_not_change_spend_nothing(workspace: Workspace) -> None:
