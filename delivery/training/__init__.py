@@ -26,7 +26,7 @@ def count_tokens(base: BaseModel, splits: Splits) -> TokenStats:
         ClientDataError: there is no training row.
         ConfigError: the base's chat template does not take the rows' roles.
     """
-    from delivery.training import shared_prefix
+    from delivery.training.hf import shared_prefix
     from delivery.weights import hf
 
     if not splits.train:

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
-from math import ceil, sqrt
+from math import ceil
 from typing import Literal
 
 from delivery.artifacts import BaseModel, Machine, TokenStats, TrainingPlan
 from delivery.client_config import Training
 from delivery.errors import ConfigError
 from delivery.training.batches import validation_rows, validation_steps
+from delivery.training.memory import peak_bytes, rows_at_once
+from delivery.training.recipe import Recipe, choose
 
 START_SECONDS = 15.0
 """Starting the process, importing and loading: paid once per attempt."""
@@ -27,27 +29,10 @@ _QLORA_SLOWDOWN = 1.2
 _CHECKPOINT_SECONDS = 45.0
 _MICRO_BATCH_TOKENS = {"cpu": 1536, "cuda": 8192}
 """Fastest on CPU, where larger ones fall out of the caches; on an accelerator larger ones fill it."""
-PLAIN_ATTENTION_UP_TO = 512
-"""Tokens of the longest row. On a CPU the backward pass of fused attention in bfloat16 is slower than the plain one up to
-about here."""
 
 _USABLE_MEMORY = 0.85
-_PROCESS_BYTES = 550_000_000
-"""Interpreter and libraries."""
-_VOCABULARY = 131_072
-"""Assumed, for the logits: a generous one."""
 _FEWEST_STEPS = 10
 """With fewer, nothing is learned: a time bound on a slow machine does not go below."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Recipe:
-    rank: int
-    alpha: int
-    learning_rate: float
-    epochs: float
-    batch_size: int
-    why: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +68,7 @@ def make_plan(training: Training, *, base: BaseModel, stats: TokenStats, machine
             f"data: the longest row has {stats.longest} tokens, but {base.name} reads at most {base.context_length}; "
             "shorten that row ('delivery data check' names it) or choose a base model with a longer context"
         )
-    recipe = _recipe(training, base, stats)
+    recipe = choose(training, base, stats)
     precision: Literal["bf16", "fp32"] = "bf16" if machine.bf16 else "fp32"
     fit = _fit(training, base, stats, machine=machine, recipe=recipe)
     length = _length(training, base, stats, machine=machine, recipe=recipe, fit=fit)
@@ -120,40 +105,7 @@ def make_plan(training: Training, *, base: BaseModel, stats: TokenStats, machine
     )
 
 
-def _recipe(training: Training, base: BaseModel, stats: TokenStats) -> _Recipe:
-    rank = training.rank or 16
-    alpha = training.alpha or 2 * rank
-    rate = 1e-3 if base.parameters < 1e9 else 5e-4 if base.parameters < 4e9 else 2e-4
-    batch = 8 if stats.rows < 500 else 16
-    epochs = next(e for least, e in ((5000, 2.0), (1000, 3.0), (300, 4.0), (0, 6.0)) if stats.rows >= least)
-    size = f"{base.parameters / 1e6:.0f} M parameters"
-
-    def reason(pinned: object, key: str, default: str) -> str:
-        return f"{key[0].upper()}{key[1:].replace('_', ' ')} {pinned} as client.yaml asks." if pinned is not None else default
-
-    return _Recipe(
-        rank=rank,
-        alpha=alpha,
-        learning_rate=training.learning_rate or rate,
-        epochs=training.epochs or epochs,
-        batch_size=training.batch_size or batch,
-        why=(
-            reason(training.rank, "rank", "Rank 16 on every linear layer: far more capacity than a set of this size fills."),
-            reason(training.alpha, "alpha", f"Alpha {alpha}: twice the rank."),
-            reason(
-                training.learning_rate,
-                "learning_rate",
-                f"Learning rate {rate:g} for {size}: about ten times that of full fine-tuning.",
-            ),
-            reason(training.batch_size, "batch_size", f"Batches of {batch} rows: LoRA loses by large batches."),
-            reason(
-                training.epochs, "epochs", f"{epochs:g} passes over {stats.rows} rows: the fewer the rows, the more passes."
-            ),
-        ),
-    )
-
-
-def _fit(training: Training, base: BaseModel, stats: TokenStats, *, machine: Machine, recipe: _Recipe) -> _Fit:
+def _fit(training: Training, base: BaseModel, stats: TokenStats, *, machine: Machine, recipe: Recipe) -> _Fit:
     """LoRA before QLoRA, and for each the largest micro-batch that memory takes, down to the longest row alone."""
     usable = _USABLE_MEMORY * machine.memory_bytes
     methods: tuple[Literal["lora", "qlora"], ...] = ("lora", "qlora") if training.method == "auto" else (training.method,)
@@ -180,7 +132,7 @@ def _fit(training: Training, base: BaseModel, stats: TokenStats, *, machine: Mac
     )
 
 
-def _sharing(stats: TokenStats, fit: _Fit, recipe: _Recipe) -> list[str]:
+def _sharing(stats: TokenStats, fit: _Fit, recipe: Recipe) -> list[str]:
     if not stats.shared_prefix:
         return []
     saved = 1.0 - _computed_per_row(stats, fit, recipe) / (stats.tokens / stats.rows)
@@ -190,41 +142,12 @@ def _sharing(stats: TokenStats, fit: _Fit, recipe: _Recipe) -> list[str]:
     ]
 
 
-def _computed_per_row(stats: TokenStats, fit: _Fit, recipe: _Recipe) -> float:
+def _computed_per_row(stats: TokenStats, fit: _Fit, recipe: Recipe) -> float:
     at_once = min(float(recipe.batch_size), rows_at_once(stats, fit.micro_batch_tokens))
     return stats.tokens / stats.rows - stats.shared_prefix * (1.0 - 1.0 / at_once)
 
 
-def rows_at_once(stats: TokenStats, micro_batch_tokens: int) -> float:
-    """How many rows of the mean length a micro-batch holds beside the tokens that they share."""
-    return max(1.0, (micro_batch_tokens - stats.shared_prefix) / (stats.tokens / stats.rows - stats.shared_prefix))
-
-
-def adapter_parameters(parameters: int, rank: int) -> float:
-    """About how many parameters LoRA of this rank on every linear layer has.
-
-    Width times depth of decoder models grows with the root of their size; 28 fits SmolLM2-135M and Llama-8B to 10 %.
-    """
-    return 28.0 * rank * sqrt(parameters)
-
-
-def peak_bytes(parameters: int, method: str, *, rank: int, width: int, micro_batch_tokens: int, stats: TokenStats) -> int:
-    """Peak memory of training: weights, adapter with gradient and AdamW moments, activations, logits of the answers.
-
-    ``width`` is the bytes of a number in the training precision. The activations' constants were fitted to SmolLM2-135M
-    (2.6 GB for 1536 tokens in rows of 192), with width times depth again as the root of the model's size.
-    """
-    weights = parameters * (0.65 if method == "qlora" else width)
-    adapter = adapter_parameters(parameters, rank) * 4 * 4
-    # Plain attention keeps a matrix of scores per head, so a token costs more in a longer row.
-    scores = 0.1 * stats.longest if stats.longest <= PLAIN_ATTENTION_UP_TO else 0.0
-    activations = (50.0 + scores) * width * sqrt(parameters) * micro_batch_tokens
-    answers = rows_at_once(stats, micro_batch_tokens) * stats.supervised_tokens / stats.rows
-    logits = answers * _VOCABULARY * (2 * width + 8)
-    return int(_PROCESS_BYTES + weights + adapter + activations + logits)
-
-
-def _length(training: Training, base: BaseModel, stats: TokenStats, *, machine: Machine, recipe: _Recipe, fit: _Fit) -> _Length:
+def _length(training: Training, base: BaseModel, stats: TokenStats, *, machine: Machine, recipe: Recipe, fit: _Fit) -> _Length:
     rate = (
         _EXPECTED_SHARE.get(machine.device, 0.35) * machine.matrix_flops / (_QLORA_SLOWDOWN if fit.method == "qlora" else 1.0)
     )

@@ -28,8 +28,10 @@ from safetensors import SafetensorError
 
 from delivery.artifacts import LossPoint, TrainingRecord, from_json
 from delivery.errors import ConfigError, DeliveryError, DeliveryInterrupted
-from delivery.training import checkpoints, hf, machine
-from delivery.training.batches import validation_rows
+from delivery.training import batches, checkpoints, machine
+from delivery.training.hf.adapter import attach_adapter, save_adapter
+from delivery.training.hf.rows import tokenize, training_rows, validation_rows
+from delivery.training.hf.trainer import Run, StepTrainer
 from delivery.training.job import TALLY, Attempts, Job, Tally, Workdir
 from delivery.weights.hf import load_tokenizer
 
@@ -57,7 +59,7 @@ class Worker:
             torch.use_deterministic_algorithms(True, warn_only=True)
             torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         rate = self._matrix_rate()
-        model = hf.attach_adapter(plan, self._job.base)
+        model = attach_adapter(plan, self._job.base)
         trainer = self._trainer(model)
         checkpoint = checkpoints.newest(self._workdir.checkpoints)
         if checkpoint is not None:
@@ -71,20 +73,20 @@ class Worker:
             self._note_attempt()
         self._finish(model, trainer.tally, (rate + self._matrix_rate()) / 2)
 
-    def _trainer(self, model: Any) -> hf.StepTrainer:
+    def _trainer(self, model: Any) -> StepTrainer:
         plan, job = self._job.plan, self._job
         tokenizer = load_tokenizer(Path(job.base.path))
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-        seen = job.validation[: validation_rows(plan.steps, plan.batch_size)]
+        seen = job.validation[: batches.validation_rows(plan.steps, plan.batch_size)]
         train, held = (
-            (hf.tokenize(tokenizer, examples), [example.weight for example in examples]) for examples in (job.train, seen)
+            (tokenize(tokenizer, examples), [example.weight for example in examples]) for examples in (job.train, seen)
         )
-        return hf.StepTrainer(
+        return StepTrainer(
             model,
             plan,
-            steps=hf.training_rows(model, *train, plan=plan, pad=pad),
-            validation=hf.validation_rows(model, *held, plan=plan, pad=pad) if seen else None,
-            run=hf.Run(folder=self._workdir.checkpoints, tally=Tally.empty(), watch=self._tell, stop=self._stop),
+            steps=training_rows(model, *train, plan=plan, pad=pad),
+            validation=validation_rows(model, *held, plan=plan, pad=pad) if seen else None,
+            run=Run(folder=self._workdir.checkpoints, tally=Tally.empty(), watch=self._tell, stop=self._stop),
         )
 
     def _matrix_rate(self) -> float:
@@ -113,7 +115,7 @@ class Worker:
                 )
         partial = self._workdir.root / ".adapter.partial"
         shutil.rmtree(partial, ignore_errors=True)
-        hf.save_adapter(model, partial)
+        save_adapter(model, partial)
         checkpoints.flush(partial)
         shutil.rmtree(self._workdir.adapter, ignore_errors=True)
         partial.rename(self._workdir.adapter)

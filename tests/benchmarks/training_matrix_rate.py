@@ -22,7 +22,10 @@ import torch
 from delivery.artifacts import BaseModel, Example, Message, Splits
 from delivery.client_config import Training
 from delivery.settings import get_settings
-from delivery.training import count_tokens, hf, machine, make_plan
+from delivery.training import count_tokens, machine, make_plan
+from delivery.training.hf.adapter import attach_adapter
+from delivery.training.hf.rows import tokenize, training_rows
+from delivery.training.hf.trainer import Run, StepTrainer
 from delivery.training.job import Tally
 from delivery.weights import resolve
 from delivery.weights.hf import load_tokenizer, native_dtype
@@ -54,10 +57,8 @@ def measure(base: BaseModel, steps: int) -> dict[str, float]:
     plan = replace(plan, steps=steps + 2, checkpoint_every=10**6)
     torch.set_num_threads(here.threads)
     tokenizer = load_tokenizer(Path(base.path))
-    model = hf.attach_adapter(plan, base)
-    data = hf.training_rows(
-        model, hf.tokenize(tokenizer, examples), [1.0] * len(examples), plan=plan, pad=tokenizer.eos_token_id
-    )
+    model = attach_adapter(plan, base)
+    data = training_rows(model, tokenize(tokenizer, examples), [1.0] * len(examples), plan=plan, pad=tokenizer.eos_token_id)
     training: list[float] = []
     matrix: list[float] = []
     before = Tally.empty()
@@ -72,8 +73,8 @@ def measure(base: BaseModel, steps: int) -> dict[str, float]:
         sys.stderr.write(f"step {len(training)}: {training[-1] / 1e9:.0f} of {matrix[-1] / 1e9:.0f} GFLOP/s\n")
 
     with tempfile.TemporaryDirectory() as folder:
-        run = hf.Run(folder=Path(folder), tally=Tally.empty(), watch=watch, stop=threading.Event())
-        hf.StepTrainer(model, plan, steps=data, validation=None, run=run).train()
+        run = Run(folder=Path(folder), tally=Tally.empty(), watch=watch, stop=threading.Event())
+        StepTrainer(model, plan, steps=data, validation=None, run=run).train()
     reached, rate = statistics.median(training[2:]), statistics.median(matrix[2:])
     return {
         "matrix_gflops": round(rate / 1e9, 1),

@@ -10,9 +10,12 @@ import pytest
 import torch
 
 from delivery.artifacts import BaseModel, Example, Message, TrainingPlan
-from delivery.training import hf, shared_prefix
 from delivery.training.batches import shared_length
-from delivery.weights.hf import Rendered, load_tokenizer
+from delivery.training.hf import shared_prefix
+from delivery.training.hf.adapter import attach_adapter
+from delivery.training.hf.loss import AnswerLoss
+from delivery.training.hf.rows import Rows, tokenize
+from delivery.weights.hf import Rendered, load_config, load_tokenizer
 from tests.delivery.training.tiny_rows import example
 
 
@@ -28,7 +31,7 @@ def draw_updates(model: torch.nn.Module) -> None:
             parameter.data = torch.randn(parameter.shape, generator=draw) * 0.02
 
 
-def loss_and_gradients(model: torch.nn.Module, loss: hf.AnswerLoss, rows: hf.Rows) -> tuple[float, dict[str, torch.Tensor]]:
+def loss_and_gradients(model: torch.nn.Module, loss: AnswerLoss, rows: Rows) -> tuple[float, dict[str, torch.Tensor]]:
     model.zero_grad()
     total = 0.0
     for index in range(len(rows)):
@@ -45,9 +48,9 @@ def compare(model: torch.nn.Module, rows: list[Rendered], groups: list[list[int]
     prefix = shared_length([row.ids for row in rows], [row.answer_start for row in rows])
     assert prefix >= 16
     weights = [1.0 + n % 2 for n in range(len(rows))]
-    alone = hf.Rows(rows, weights, steps=[[[n] for n in range(len(rows))]], pad=pad)
-    shared = hf.Rows(rows, weights, steps=[groups], pad=pad, prefix=prefix)
-    answer_loss = hf.AnswerLoss(model, precision="fp32")
+    alone = Rows(rows, weights, steps=[[[n] for n in range(len(rows))]], pad=pad)
+    shared = Rows(rows, weights, steps=[groups], pad=pad, prefix=prefix)
+    answer_loss = AnswerLoss(model, precision="fp32")
     loss, gradients = loss_and_gradients(model, answer_loss, alone)
     same_loss, same = loss_and_gradients(model, answer_loss, shared)
     whole = torch.cat([g.flatten() for g in gradients.values()])
@@ -63,8 +66,8 @@ def test_loss_and_gradients_are_those_of_rows_alone(
     monkeypatch.setattr(shared_prefix, "PLAIN_ATTENTION_UP_TO", plain_up_to)
     tokenizer = load_tokenizer(Path(tiny.path))
     examples = with_system([example(n, 3 + n * 5 % 17) for n in range(9)], " ".join(f"w{n % 11}" for n in range(40)))
-    rows = hf.tokenize(tokenizer, examples)
-    loss, gradients = compare(hf.attach_adapter(plan, tiny), rows, [[0, 4, 7, 2], [1], [3, 5, 6, 8]], tokenizer.pad_token_id)
+    rows = tokenize(tokenizer, examples)
+    loss, gradients = compare(attach_adapter(plan, tiny), rows, [[0, 4, 7, 2], [1], [3, 5, 6, 8]], tokenizer.pad_token_id)
     assert loss < 1e-6
     assert gradients < 2e-6
 
@@ -75,9 +78,9 @@ def test_exact_on_the_real_model(smollm2: BaseModel, plan: TrainingPlan) -> None
     texts = ["A pipe burst.", "Someone stole my bike from the cellar last night, what now?", "Thanks!", "Is hail covered?"]
     system = "Read the message of a customer and answer with one label and nothing else: claim, question, praise, complaint."
     messages = [(Message("system", system), Message("user", text)) for text in texts]
-    rows = hf.tokenize(tokenizer, [Example(id=str(n), messages=m, answer="question") for n, m in enumerate(messages)])
+    rows = tokenize(tokenizer, [Example(id=str(n), messages=m, answer="question") for n, m in enumerate(messages)])
     # In float32 the real model's gradients differ by 1.5e-4 between any two ways to batch the same rows, prefix or none.
-    model = hf.attach_adapter(replace(plan, precision="fp32"), smollm2).double()
+    model = attach_adapter(replace(plan, precision="fp32"), smollm2).double()
     loss, gradients = compare(model, rows, [[0, 1, 2, 3]], tokenizer.pad_token_id or tokenizer.eos_token_id)
     assert loss < 1e-6
     assert gradients < 2e-6
@@ -93,7 +96,7 @@ def test_the_shared_length_leaves_every_row_a_token_of_its_own() -> None:
 
 
 def test_another_architecture_is_trained_the_usual_way(tiny: BaseModel) -> None:
-    config = hf.load_config(Path(tiny.path))
+    config = load_config(Path(tiny.path))
     assert shared_prefix.supports(config)
     config.model_type = "gemma2"
     assert not shared_prefix.supports(config)

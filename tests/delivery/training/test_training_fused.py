@@ -9,7 +9,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from delivery.artifacts import BaseModel
-from delivery.training.fused import _LoraLinear, fuse_updates
+from delivery.training.hf.fused import _LoraLinear, fuse_updates
 from delivery.weights.hf import load_model
 
 

@@ -11,8 +11,13 @@ import torch
 
 from delivery.artifacts import BaseModel, Splits, TrainingPlan
 from delivery.errors import ConfigError
-from delivery.training import checkpoints, hf, shared_prefix
+from delivery.training import checkpoints
 from delivery.training.batches import micro_batches
+from delivery.training.hf import shared_prefix
+from delivery.training.hf.adapter import attach_adapter, save_adapter
+from delivery.training.hf.loss import AnswerLoss
+from delivery.training.hf.rows import Rows, tokenize, training_rows
+from delivery.training.hf.trainer import Run, StepTrainer
 from delivery.training.job import TALLY, Tally
 from delivery.weights.hf import load_model, load_tokenizer
 
@@ -21,7 +26,7 @@ def plain_losses(base: BaseModel, plan: TrainingPlan, splits: Splits) -> list[to
     """Summed loss of each row's answer, one row at a time, without adapter tricks, padding or masks."""
     model = load_model(Path(base.path), dtype=torch.float32, attention="eager")
     losses = []
-    for row in hf.tokenize(load_tokenizer(Path(base.path)), splits.train):
+    for row in tokenize(load_tokenizer(Path(base.path)), splits.train):
         ids = torch.tensor([row.ids])
         with torch.no_grad():
             log_p = model(input_ids=ids).logits[0].float().log_softmax(-1)
@@ -29,19 +34,19 @@ def plain_losses(base: BaseModel, plan: TrainingPlan, splits: Splits) -> list[to
     return losses
 
 
-def step_rows(base: BaseModel, splits: Splits, groups: list[list[int]], weights: list[float] | None = None) -> hf.Rows:
+def step_rows(base: BaseModel, splits: Splits, groups: list[list[int]], weights: list[float] | None = None) -> Rows:
     tokenizer = load_tokenizer(Path(base.path))
-    rows = hf.tokenize(tokenizer, splits.train)
-    return hf.Rows(rows, weights or [1.0] * len(rows), steps=[groups], pad=tokenizer.pad_token_id)
+    rows = tokenize(tokenizer, splits.train)
+    return Rows(rows, weights or [1.0] * len(rows), steps=[groups], pad=tokenizer.pad_token_id)
 
 
-def trainer_for(base: BaseModel, plan: TrainingPlan, splits: Splits, folder: Path) -> hf.StepTrainer:
+def trainer_for(base: BaseModel, plan: TrainingPlan, splits: Splits, folder: Path) -> StepTrainer:
     tokenizer = load_tokenizer(Path(base.path))
-    rows = hf.tokenize(tokenizer, splits.train)
-    model = hf.attach_adapter(plan, base)
-    data = hf.training_rows(model, rows, [1.0] * len(rows), plan=plan, pad=tokenizer.pad_token_id)
-    run = hf.Run(folder=folder, tally=Tally.empty(), watch=lambda _: None, stop=threading.Event())
-    return hf.StepTrainer(model, plan, steps=data, validation=None, run=run)
+    rows = tokenize(tokenizer, splits.train)
+    model = attach_adapter(plan, base)
+    data = training_rows(model, rows, [1.0] * len(rows), plan=plan, pad=tokenizer.pad_token_id)
+    run = Run(folder=folder, tally=Tally.empty(), watch=lambda _: None, stop=threading.Event())
+    return StepTrainer(model, plan, steps=data, validation=None, run=run)
 
 
 @pytest.mark.parametrize("supported", [True, False])
@@ -51,9 +56,9 @@ def test_padded_micro_batches_give_the_plain_loss(
     expected = plain_losses(tiny, plan, splits)
     # A fresh adapter changes nothing, so the base's own losses are the reference.
     monkeypatch.setattr(shared_prefix, "supports", lambda _: supported)
-    model = hf.attach_adapter(plan, tiny)
+    model = attach_adapter(plan, tiny)
     assert model.config._attn_implementation == (shared_prefix.NAME if supported else "sdpa")
-    loss = hf.AnswerLoss(model, precision="fp32")
+    loss = AnswerLoss(model, precision="fp32")
     groups = [[0, 3, 10, 13], [1, 2], [7]]
     for group, batch in zip(groups, step_rows(tiny, splits, groups)[0]["micro_batches"], strict=True):
         assert loss(batch).item() == pytest.approx(sum(expected[n].item() for n in group), abs=1e-5)
@@ -63,7 +68,7 @@ def test_weights_count(tiny: BaseModel, plan: TrainingPlan, splits: Splits) -> N
     expected = plain_losses(tiny, plan, splits)
     weights = [0.0 if n == 3 else 2.5 if n == 10 else 1.0 for n in range(len(splits.train))]
     item = step_rows(tiny, splits, [[0, 3, 10]], weights)[0]
-    loss = hf.AnswerLoss(hf.attach_adapter(plan, tiny), precision="fp32")
+    loss = AnswerLoss(attach_adapter(plan, tiny), precision="fp32")
     assert loss(item["micro_batches"][0]).item() == pytest.approx((expected[0] + 2.5 * expected[10]).item(), abs=1e-5)
     tokens = int(item["micro_batches"][0]["targets"].numel() / 3)
     assert item["total"] == pytest.approx(tokens * 3.5)
@@ -103,7 +108,7 @@ def test_4_bit_base_learns(tiny: BaseModel, plan: TrainingPlan, splits: Splits, 
     trainer.train()
     assert "Linear4bit" in {type(m).__name__ for m in trainer.model.modules()}
     assert trainer.tally.losses[-1] < trainer.tally.losses[0] - 0.2
-    hf.save_adapter(trainer.model, tmp_path / "adapter")
+    save_adapter(trainer.model, tmp_path / "adapter")
     assert sorted(p.name for p in (tmp_path / "adapter").iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
 
 

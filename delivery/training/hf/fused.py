@@ -1,4 +1,4 @@
-"""Engine on torch: a linear layer and its LoRA update as one autograd function.
+"""A linear layer and its LoRA update as one autograd function.
 
 peft adds the update to the layer's output and lets autograd sum the two gradients of the input: passes over tensors as
 large as the layer's output or input. Here each sum is done by the matrix product that makes the second term.

@@ -1,4 +1,4 @@
-"""Engine on torch: attention of rows that share their opening tokens, which are computed once for all of them.
+"""Attention of rows that share their opening tokens, which are computed once for all of them.
 
 A micro-batch is one sequence: the shared tokens, then each row's own, padded on the right to one width. Every own token
 attends to the shared ones and to those before it in its row, which is what it would see if its row stood alone; each row
@@ -16,7 +16,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface
 
-from delivery.training.plan import PLAIN_ATTENTION_UP_TO
+from delivery.training.memory import PLAIN_ATTENTION_UP_TO
 
 NAME = "shared_prefix"
 
