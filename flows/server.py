@@ -11,17 +11,22 @@ import gc
 import importlib
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import httpx
 
+from delivery.artifacts import write_atomic
 from delivery.errors import RetryableError
-from delivery.settings import Workspace
+from delivery.settings import Workspace, get_settings
 
 READY_WITHIN_SECONDS = 120.0
 
@@ -41,6 +46,8 @@ def prefect_api(workspace: Workspace, *, engines: bool = True) -> Iterator[None]
         yield
         return
     port = _free_port()
+    schema = _Schema.of_home()
+    schema.copy()
     log = workspace.state / "logs" / "prefect.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as stream:
@@ -62,10 +69,42 @@ def prefect_api(workspace: Workspace, *, engines: bool = True) -> Iterator[None]
 
         url = f"http://127.0.0.1:{port}/api"
         _wait_until_ready(server, url, log)
+        schema.keep()
         with temporary_settings({PREFECT_API_URL: url}):
             yield
     finally:
         _end(server)
+
+
+@dataclass(frozen=True)
+class _Schema:
+    """Prefect's empty database, kept in the user's cache: in a new workspace its hundred migrations take ten seconds."""
+
+    database: Path
+    kept: Path
+    own: bool
+    """The database is a file of this workspace, not one that the operator named."""
+
+    @classmethod
+    def of_home(cls) -> _Schema:
+        kept = get_settings().cache / "prefect" / f"{version('prefect')}.db"
+        own = "PREFECT_API_DATABASE_CONNECTION_URL" not in os.environ
+        return cls(Path(os.environ["PREFECT_HOME"]) / "prefect.db", kept, own)
+
+    def copy(self) -> None:
+        if self.own and self.kept.is_file() and not self.database.exists():
+            write_atomic(self.database, self.kept.read_bytes())
+
+    def keep(self) -> None:
+        """Keep a new workspace's database, before anything is written into it."""
+        if not self.own or self.kept.exists() or not self.database.is_file():
+            return
+        self.kept.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.kept.with_suffix(f".{os.getpid()}.partial")
+        with closing(sqlite3.connect(self.database)) as source, closing(sqlite3.connect(partial)) as copy:
+            if source.execute("select count(*) from flow_run").fetchone()[0] == 0:
+                source.backup(copy)
+        partial.replace(self.kept) if partial.stat().st_size else partial.unlink()
 
 
 def _free_port() -> int:

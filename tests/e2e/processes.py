@@ -52,7 +52,7 @@ def make_client(root: Path, **changes: Any) -> Path:
 
 
 def make_suite(root: Path) -> Path:
-    """The workspace's own suite ``mini``: six samples of three kinds, one of which stands in acme's rows."""
+    """The workspace's own suite ``mini``: five samples of three kinds, one of which stands in acme's rows."""
     folder = root / "evals" / "mini"
     folder.mkdir(parents=True)
     about = {
@@ -67,10 +67,9 @@ def make_suite(root: Path) -> Path:
     lines = [
         {"id": "c1", "input": "Which colour has the sky at noon?", "expected": "B", "reference": options},
         {"id": "c2", "input": "Which colour has grass in spring?", "expected": "C", "reference": options},
+        {"id": "c3", "input": "Where is the parcel", "expected": "A", "reference": {"options": ["here", "there"]}},
         {"id": "q1", "input": "What is 2 + 2?", "expected": "4", "scorer": "qa", "reference": {"numeric": True}},
-        {"id": "q2", "input": "Where is the parcel", "expected": "here", "scorer": "qa"},
         {"id": "i1", "input": "Write a word without a comma.", "scorer": "instructions", "reference": no_comma()},
-        {"id": "i2", "input": "Name a fruit without a comma.", "scorer": "instructions", "reference": no_comma()},
     ]
     (folder / "suite.yaml").write_text(yaml.safe_dump(about))
     parts = {"c": "choice", "q": "question", "i": "instruction"}

@@ -7,21 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from delivery.artifacts import BaseModel
 from tests.e2e.killing import answered, copying, kill_everywhere, made, progressed
 from tests.e2e.processes import delivery, document_of, make_client
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
-def test_from_rows_to_promotion(finished: Path, smollm2: BaseModel) -> None:
+def test_from_rows_to_promotion(finished: Path) -> None:
     workspace = finished
     (written,) = workspace.glob(".delivery/reports/acme/*/report.json")
     first = json.loads(written.read_text())
     assert first["schema"] == "delivery.report/1"
-    assert first["base_model"]["sha256"] == smollm2.sha256
+    assert first["base_model"]["parameters"] > 40e6
     suite, mini = first["suites"]
-    assert {system["system"]: system["n_scored"] for system in mini["systems"]} == {"candidate": 6, "base": 6}
+    assert {system["system"]: system["n_scored"] for system in mini["systems"]} == {"candidate": 5, "base": 5}
     assert mini["clean"]["contaminated"] == 1
     assert {part["value"] for part in mini["slices"]} <= {"choice", "question", "instruction"}
     (general,) = [gate for gate in first["decision"]["gates"] if gate["name"] == "general"]
@@ -59,8 +58,8 @@ def test_from_rows_to_promotion(finished: Path, smollm2: BaseModel) -> None:
     assert out.read_text().startswith("suite,id,system")
 
 
-def test_killed_in_every_stage_and_resumed(finished: Path, tmp_path: Path) -> None:
-    make_client(tmp_path)
+def test_killed_in_every_stage_and_resumed(finished: Path, shallow: str, tmp_path: Path) -> None:
+    make_client(tmp_path, base_model=shallow)
     moments = [
         ("training", progressed("train", 2)),
         ("quantization", progressed("quantize", 1)),

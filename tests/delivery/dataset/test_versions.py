@@ -122,7 +122,7 @@ class Nights:
                 self._add(example(str(self._count), text=row.asked + " thanks"))
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=2, deadline=None)
 @given(seed=st.integers(0, 10_000))
 def test_over_twenty_nights_no_row_changes_side_and_no_held_out_row_is_trained_on(
     tmp_path_factory: pytest.TempPathFactory, seed: int
