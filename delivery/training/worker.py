@@ -187,7 +187,8 @@ def _reason_of_disk(error: Exception) -> str | None:
         return error.strerror or str(error)
     full = os.strerror(errno.ENOSPC)
     said = str(error)
-    return full if full in said or f"os error {errno.ENOSPC}" in said or "PytorchStreamWriter" in said else None
+    written = ("PytorchStreamWriter", "inline_container", f"os error {errno.ENOSPC}", full)
+    return full if any(sign in said for sign in written) else None
 
 
 def main(arguments: list[str]) -> int:
