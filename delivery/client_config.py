@@ -149,12 +149,28 @@ class Gates(Section):
     promotion_alpha: float = Field(default=0.05, gt=0, lt=0.5)
 
 
+class JudgeOrder(Section):
+    """What a judge goes by on the client's own task (``generation`` and ``role_play``), and what all judging may cost.
+
+    ``rubric`` says what makes the better answer, or good play; of a role play every reply is checked against ``points``.
+    ``labeled`` is a file of pairs of answers of which the better one is known, for the judge to be measured on. ``price`` is
+    needed where the price book does not list ``DELIVERY_JUDGE_MODEL`` and it is asked beyond this machine.
+    """
+
+    rubric: str | None = Field(default=None, min_length=1)
+    points: tuple[Annotated[str, Field(min_length=1)], ...] | None = Field(default=None, min_length=1, max_length=6)
+    labeled: str | None = Field(default=None, min_length=1)
+    budget_usd: Decimal = Field(default=Decimal("5.00"), ge=0, allow_inf_nan=False)
+    price: ModelPrice | None = None
+
+
 class Evaluation(Section):
     """Which suites run, and what they have to show."""
 
     suites: tuple[str, ...] = ("use_case",)
     promise: Promise = Promise()
     gates: Gates = Gates()
+    judge: JudgeOrder = JudgeOrder()
     max_errored: float = Field(default=0.05, ge=0, le=1)
 
 
@@ -219,6 +235,17 @@ class ClientConfig(Section):
             raise ValueError(f"ship: {self.ship} is not among artifacts")
         return self
 
+    @model_validator(mode="after")
+    def _judged_as_its_task_is(self) -> ClientConfig:
+        kind, judge = self.use_case.type, self.evaluation.judge
+        if judge.points is not None and kind != "role_play":
+            raise ValueError(f"evaluation.judge.points: only a role play is judged by points, and use_case.type is {kind}")
+        if judge.rubric is not None and kind not in ("generation", "role_play"):
+            raise ValueError(f"evaluation.judge.rubric: no judge decides a use case of type {kind}")
+        if kind == "role_play" and self.baseline.prompting != ("zero_shot",):
+            raise ValueError("baseline.prompting: a role play is played without worked examples; write [zero_shot]")
+        return self
+
     def data_paths(self) -> tuple[str, ...]:
         """The data files, local ones relative to the client's folder made absolute, and the labeling rounds after them."""
         return *self._absolute(self.data.path), *(str(path) for path in self.rounds())
@@ -239,6 +266,11 @@ class ClientConfig(Section):
             return f"One of: {', '.join(self.use_case.labels)}"
         fields = ", ".join((self.use_case.json_schema or {}).get("properties", {}))
         return f"JSON with the fields {fields}" if fields else self.use_case.system_prompt.strip()
+
+    def labeled_pairs_path(self) -> Path | None:
+        """The client's own labeled pairs for measuring a judge, or None."""
+        labeled = self.evaluation.judge.labeled
+        return (self.folder / labeled).resolve() if labeled else None
 
     def pool_paths(self) -> tuple[str, ...]:
         """The files of rows that nobody has labeled yet, likewise."""

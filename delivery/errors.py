@@ -38,6 +38,10 @@ class EvalIncompleteError(DeliveryError):
     """Too many samples of a suite could not be scored for its number to mean anything."""
 
 
+class NoVerdict(EvalIncompleteError):
+    """A judge answered, and not once in the form of a verdict: what it would say is not known, so nothing is claimed."""
+
+
 class BudgetReached(EvalIncompleteError):
     """The next paid call could pass the budget; everything answered so far is kept."""
 

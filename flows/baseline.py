@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from delivery import evaluation, quantization
-from delivery.artifacts import BaselinePack, BaseModel, OnProgress, Source, SystemResult, TrainingPlan, sha256_json
+from delivery.artifacts import BaselinePack, BaseModel, OnProgress, Source, Suite, SystemResult, TrainingPlan, sha256_json
 from delivery.client_config import BaselineSource, ClientConfig, Format
 from delivery.errors import ConfigError, EvalIncompleteError, IntegrityError
 from delivery.evaluation import Endpoint, Holdout, System
 from delivery.settings import get_settings
-from flows.evidence import Contender, put_through, score, served, suite_of
+from flows.contenders import Contender, longest_play, served
+from flows.evidence import put_through, score, suite_of
+from flows.judged import hear
 from flows.line import Line
 from flows.live import day_of, live_model, record, sale_notice
 from flows.results import Frozen
@@ -48,10 +51,13 @@ def check_baseline(line: Line, data: str) -> None:
 def evaluate_baseline(line: Line, data: str, base: str, plan: str) -> list[str]:
     """The model to beat with its strongest prompt, then with the others: from the first source that is available.
 
-    Without any, a local stand-in that is labelled as one. A live model's answers are frozen as packs and used as those.
+    Without any, a local stand-in that is labelled as one. A live model's answers are frozen as packs and used as those. Where a
+    judge decides, the strongest is the first of ``baseline.prompting``, and a published score is of another judge: no help.
     """
     held, why = holdout_of(line, data), ""
     for source in line.config.baseline.sources:
+        if held.test.judged and source == "published":
+            continue
         if source == "live":
             try:
                 _ask_live(line, data, held)
@@ -60,15 +66,15 @@ def evaluate_baseline(line: Line, data: str, base: str, plan: str) -> list[str]:
                 continue
         found = packs_from(line, "recorded" if source == "live" else source)
         if found:
-            return _from_packs(line, held, found, source=source)
+            return _from_packs(line, held, found, source=source, plan=plan)
     return [_stand_in(line, data, base, plan, why)]
 
 
 def holdout_of(line: Line, data: str) -> Holdout:
-    """The client's test rows, and the validation rows where it has any."""
-    splits = line.rows(data).splits
-    validation = evaluation.use_case_suite(line.config, splits.validation) if splits.validation else None
-    return Holdout(suite_of(line, data), validation)
+    """The client's test rows, and the validation rows where it has any and a rule can choose by them between prompts."""
+    test, splits = suite_of(line, data), line.rows(data).splits
+    chooses = bool(splits.validation) and not test.judged
+    return Holdout(test, evaluation.use_case_suite(line.config, splits.validation) if chooses else None)
 
 
 def packs_from(line: Line, source: BaselineSource) -> list[BaselinePack]:
@@ -108,38 +114,52 @@ def _ask_live(line: Line, data: str, held: Holdout) -> None:
     line.stage("record_baseline", inputs, work, always=True)
 
 
-def _from_packs(line: Line, held: Holdout, packs: list[BaselinePack], *, source: BaselineSource) -> list[str]:
+def _from_packs(line: Line, held: Holdout, packs: list[BaselinePack], *, source: BaselineSource, plan: str) -> list[str]:
     contest = evaluation.contest_of_packs(held.validation, packs)
     by_name = {pack.name: pack for pack in packs}
     ranked = [by_name[name] for name in contest.ranked(list(by_name))]
-    return [_from_pack(line, held, pack, place=place, source=source, contest=contest) for place, pack in enumerate(ranked)]
+    notes = [_note(line, pack, place=place, source=source, contest=contest) for place, pack in enumerate(ranked)]
+    stages = ["evaluate_baseline", *(f"evaluate_baseline_{pack.prompting}" for pack in ranked[1:])]
+    found = []
+    for pack, note, stage in zip(ranked, notes, stages, strict=True):
+        system = System("baseline", pack.model, source=source, prompting=pack.prompting, note=note)
+        if held.test.judged:
+            contender = Contender(system, pack.sha256, partial(_says, pack, held.test), pack_sha256=pack.sha256)
+            found.append(hear(line, contender, held.test, room=line.read(TrainingPlan, plan).max_new_tokens, stage=stage))
+        else:
+            found.append(_from_pack(line, held, pack, system=system, stage=stage))
+    return found
 
 
-def _from_pack(
-    line: Line, held: Holdout, pack: BaselinePack, *, place: int, source: Source, contest: evaluation.Contest
-) -> str:
+def _says(pack: BaselinePack, suite: Suite, _: Path) -> AbstractContextManager[Endpoint]:
+    return nullcontext(evaluation.PackEndpoint(pack, suite))
+
+
+def _note(line: Line, pack: BaselinePack, *, place: int, source: Source, contest: evaluation.Contest) -> str:
     said = [f"answers recorded on {pack.recorded_on}" if source != "live" else f"asked live, frozen as {pack.name}"]
     if pack.name in contest.values:
         standing = "the strongest" if place == 0 else "not the strongest"
         value = 100 * contest.values[pack.name]
         said.append(f"{standing} of {len(contest.values)} prompts: {value:.1f} % on {contest.n} validation rows")
     notice = sale_notice(pack.model, day_of(line))
-    note = "; ".join([*said, notice] if notice else said)
+    return "; ".join([*said, notice] if notice else said)
+
+
+def _from_pack(line: Line, held: Holdout, pack: BaselinePack, *, system: System, stage: str) -> str:
+    notice = sale_notice(pack.model, day_of(line))
 
     def work(_: Path, __: OnProgress) -> SystemResult:
         if pack.source == "published":
             published = evaluation.published_result(pack, held.test)
             return replace(published, note=f"{published.note} {notice}." if notice else published.note)
-        system = System("baseline", pack.model, source=source, prompting=pack.prompting, note=note)
         result = score(line, held.test, evaluation.pack_answers(pack, held.test), system=system, parse=pack.parse)
         return replace(result, pack_sha256=pack.sha256)
 
-    stage = "evaluate_baseline" if place == 0 else f"evaluate_baseline_{pack.prompting}"
-    return line.stage(stage, {"suite": held.test.sha256, "pack": pack.sha256, "note": note}, work)
+    return line.stage(stage, {"suite": held.test.sha256, "pack": pack.sha256, "note": system.note}, work)
 
 
 def _stand_in(line: Line, data: str, base: str, plan: str, why: str) -> str:
-    """The untuned base model with worked examples in its prompt, behind a local server."""
+    """The untuned base model with worked examples in its prompt (but for a role play), behind a local server."""
     model, length, suite = line.read(BaseModel, base), line.read(TrainingPlan, plan), suite_of(line, data)
 
     @contextmanager
@@ -147,16 +167,16 @@ def _stand_in(line: Line, data: str, base: str, plan: str, why: str) -> str:
         # It belongs to no client: whoever tunes this base next has it already.
         place = get_settings().cache / "untuned" / model.sha256
         (untuned,) = quantization.quantize((STAND_IN,), base=model, adapter=None, out=place)
-        with served(untuned, length, shots=len(shots))(folder) as endpoint:
+        with served(untuned, length, shots=len(shots), context=partial(longest_play, suite, length))(folder) as endpoint:
             yield endpoint
 
-    shots = evaluation.choose_shots(line.rows(data).splits.train, SHOTS, suite=suite)
+    shots = evaluation.choose_shots(line.rows(data).splits.train, 0 if suite.scorer == "role_play" else SHOTS, suite=suite)
     system = System(
         "baseline",
         f"{model.name} (untuned)",
         artifact=STAND_IN,
         source="stand-in",
-        prompting="few_shot",
+        prompting="few_shot" if shots else "zero_shot",
         note=f"a local stand-in, not {line.config.baseline.model}: "
         + (why or "no recorded answers, published score or key was there"),
     )

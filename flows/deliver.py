@@ -1,15 +1,15 @@
 """One delivery, from the client's rows to the report: read it downward.
 
 Every line is a stage; its body is the task of the same name in ``flows/steps.py``, ``flows/evidence.py``,
-``flows/baseline.py``, ``flows/suites.py`` or ``flows/labeling.py``, which calls the stage's package in ``delivery/``. Only
-references to stored results pass from line to line.
+``flows/baseline.py``, ``flows/judged.py``, ``flows/suites.py`` or ``flows/labeling.py``, which calls the stage's package in
+``delivery/``. Only references to stored results pass from line to line.
 """
 
 from __future__ import annotations
 
 from prefect import flow
 
-from flows import baseline, evidence, labeling, steps, suites
+from flows import baseline, evidence, judged, labeling, steps, suites
 
 
 @flow(name="deliver", persist_result=False, validate_parameters=False)
@@ -19,6 +19,7 @@ def deliver(delivery_id: str) -> str:
     data = steps.load_data(delivery_id)
     checked = steps.check_data(delivery_id, data, base)
     baseline.check_baseline(delivery_id, data)
+    judged.check_judge(delivery_id)
     plan = steps.plan_training(delivery_id, data, base)
     adapter = steps.train(delivery_id, data, base, plan)
     artifacts = steps.quantize(delivery_id, base, adapter)
@@ -27,10 +28,10 @@ def deliver(delivery_id: str) -> str:
         evidence.evaluate_adapter(delivery_id, data, base, plan, adapter),
         *baseline.evaluate_baseline(delivery_id, data, base, plan),
         evidence.evaluate_base(delivery_id, data, base, plan),
-        evidence.evaluate_encoder(delivery_id, data),
+        *evidence.evaluate_encoder(delivery_id, data),
         *evidence.evaluate_champion(delivery_id, data, plan, artifacts),
     ]
-    compared = evidence.compare(delivery_id, data, systems)
+    compared = evidence.compare(delivery_id, data, base, systems)
     further = suites.evaluate_suites(delivery_id, data, base, plan, artifacts)
     load = steps.measure_load(delivery_id, data, plan, artifacts)
     steps.estimate_cost(delivery_id, compared, load)

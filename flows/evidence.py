@@ -6,20 +6,17 @@ champion is not asked again what it answered as a candidate.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from delivery import dataset, evaluation, serving
+from delivery import dataset, evaluation
 from delivery.artifacts import (
     Adapter,
     Answer,
-    Artifact,
     BaseModel,
     OnProgress,
-    Sample,
     Scorer,
     Suite,
     SuiteResult,
@@ -27,75 +24,36 @@ from delivery.artifacts import (
     TrainingPlan,
 )
 from delivery.client_config import ParseRule
-from delivery.errors import ConfigError
-from delivery.evaluation import Endpoint, Request, System
+from delivery.evaluation import System, judging
+from delivery.evaluation.suites.ordering import Ordered
+from flows import judged
+from flows.contenders import Contender, here, longest_play, served
 from flows.line import Line
-from flows.results import Artifacts
+from flows.results import Artifacts, Heard, Measured
 from flows.steps import Step
 from flows.versions import champion_of, count_look
-
-SLOTS = 8
-"""Requests that a server answers at once during evaluation."""
-
-
-@dataclass(frozen=True)
-class Contender:
-    """A system that has to be asked: who it is, how to reach it, and what it is sent for a sample."""
-
-    system: System
-    identity: str
-    reach: Callable[[Path], AbstractContextManager[Endpoint]]
-    prompt: Callable[[Sample], Request] = evaluation.zero_shot
 
 
 def suite_of(line: Line, data: str) -> Suite:
     """The client's holdout as a suite.
 
     Raises:
-        ConfigError: only a judge could score it.
         ClientDataError: a row has no answer of the use case's form; names file and line.
     """
-    config = line.config
-    if config.use_case.type in evaluation.JUDGED:
-        raise ConfigError(
-            f"{config.folder / 'client.yaml'}: use_case.type: a delivery cannot score {config.use_case.type} yet; state the "
-            "task as classification, extraction or qa, and order a judged suite beside it in evaluation.suites"
-        )
-    return evaluation.use_case_suite(config, line.rows(data).splits.test)
-
-
-def served(
-    artifact: Artifact, plan: TrainingPlan, *, shots: int = 0, context: Callable[[], int] = lambda: 0
-) -> Callable[[Path], AbstractContextManager[Endpoint]]:
-    """The artifact behind the server that would serve it, asked through the official client.
-
-    A request has room for the client's own rows with ``shots`` of them in the prompt, and for what ``context`` counts at least.
-    """
-
-    @contextmanager
-    def reach(folder: Path) -> Iterator[Endpoint]:
-        room = max(context(), plan.max_length + plan.max_new_tokens + shots * plan.stats.longest)
-        with serving.serve(artifact, slots=SLOTS, context_per_slot=room, log=folder / "server.log") as server:
-            yield evaluation.http_endpoint(
-                server.base_url, model=server.model, name=artifact.sha256, concurrency=SLOTS, api_key="local"
-            )
-
-    return reach
-
-
-def here(model: BaseModel, adapter: Artifact | None, _: Path) -> AbstractContextManager[Endpoint]:
-    """The base, or the adapter on it, answering in this process."""
-    return nullcontext(evaluation.local_endpoint(model, adapter=adapter))
+    return evaluation.use_case_suite(line.config, line.rows(data).splits.test)
 
 
 def put_through(
     line: Line, contender: Contender, suite: Suite, plan: TrainingPlan, *, room: Mapping[Scorer, int] | None = None
 ) -> str:
-    """Ask a contender every sample of the suite, score what it said, and keep the result as a stage.
+    """Ask a contender every sample of the suite and keep as a stage what it said, scored where a rule decides.
 
     ``room`` gives the tokens that an answer may have by what scores it; without it, as many as the client's own may have.
     """
     system = contender.system
+    stage = f"evaluate_{system.system}" if suite.kind == "use_case" else f"{system.system}_on_{suite.name}"
+    if suite.judged:
+        return judged.hear(line, contender, suite, room=(room or {}).get(suite.scorer, plan.max_new_tokens), stage=stage)
     rooms = {sample.id: (room or {}).get(sample.scorer or suite.scorer, plan.max_new_tokens) for sample in suite.samples}
 
     def work(folder: Path, on_progress: OnProgress) -> SystemResult:
@@ -115,8 +73,7 @@ def put_through(
         return score(line, suite, answers, system=system)
 
     inputs = {"suite": suite.sha256, "identity": contender.identity, "rooms": rooms, "prompting": system.prompting}
-    own = suite.kind == "use_case"
-    return line.stage(f"evaluate_{system.system}" if own else f"{system.system}_on_{suite.name}", inputs, work)
+    return line.stage(stage, inputs, work)
 
 
 def _after(done: int, total: int, on_progress: OnProgress) -> OnProgress:
@@ -137,8 +94,9 @@ def score(
 def evaluate_candidate(line: Line, data: str, plan: str, artifacts: str) -> str:
     """The shipped artifact, asked through the server that would serve it."""
     shipped, length = line.read(Artifacts, artifacts).shipped, line.read(TrainingPlan, plan)
-    system = System("candidate", line.config.base_model, artifact=shipped.format)
-    return put_through(line, Contender(system, shipped.sha256, served(shipped, length)), suite_of(line, data), length)
+    suite, system = suite_of(line, data), System("candidate", line.config.base_model, artifact=shipped.format)
+    reach = served(shipped, length, context=partial(longest_play, suite, length))
+    return put_through(line, Contender(system, shipped.sha256, reach), suite, length)
 
 
 @Step
@@ -159,16 +117,21 @@ def evaluate_base(line: Line, data: str, base: str, plan: str) -> str:
 
 
 @Step
-def evaluate_encoder(line: Line, data: str) -> str:
-    """TF-IDF and logistic regression on the same rows: a model that costs nothing and must be worth beating."""
+def evaluate_encoder(line: Line, data: str) -> list[str]:
+    """TF-IDF and logistic regression on the same rows: a model that costs nothing and must be worth beating.
+
+    None where a judge decides: what it could answer there is another row's text.
+    """
     suite = suite_of(line, data)
+    if suite.judged:
+        return []
 
     def work(_: Path, __: OnProgress) -> SystemResult:
         answers = evaluation.encoder_answers(line.rows(data).splits.train, suite)
         system = System("encoder", "tf-idf + logistic regression", prompting="none")
         return score(line, suite, answers, system=system)
 
-    return line.stage("evaluate_encoder", {"suite": suite.sha256, "data": data}, work)
+    return [line.stage("evaluate_encoder", {"suite": suite.sha256, "data": data}, work)]
 
 
 @Step
@@ -179,29 +142,54 @@ def evaluate_champion(line: Line, data: str, plan: str, artifacts: str) -> list[
         return []
     length, suite = line.read(TrainingPlan, plan), suite_of(line, data)
     system = System("champion", line.config.base_model, artifact=champion.format)
-    result = put_through(line, Contender(system, champion.sha256, served(champion, length)), suite, length)
+    reach = served(champion, length, context=partial(longest_play, suite, length))
+    result = put_through(line, Contender(system, champion.sha256, reach), suite, length)
     count_look(line, champion, shipped, suite)
     return [result]
 
 
 @Step
-def compare(line: Line, data: str, systems: list[str]) -> str:
+def compare(line: Line, data: str, base: str, systems: list[str]) -> str:
     """Every system beside the candidate: paired tests, intervals, verdicts, slices, mistakes, scores on clean samples."""
-    gates, suite = line.config.evaluation.gates, suite_of(line, data)
-
-    def work(_: Path, __: OnProgress) -> SuiteResult:
-        results = [line.read(SystemResult, reference) for reference in systems]
-        return compared(line, data, suite, results)
-
-    return line.stage("compare", {"systems": systems, "gates": gates.model_dump(mode="json"), "data": data}, work)
+    suite = suite_of(line, data)
+    ordered = Ordered(suite, judging.rules_of(line.config) if suite.judged else None)
+    return compare_on(line, ordered, systems, data=data, base=base)
 
 
-def compared(line: Line, data: str, suite: Suite, results: Sequence[SystemResult]) -> SuiteResult:
+def compare_on(line: Line, ordered: Ordered, systems: Sequence[str], *, data: str, base: str) -> str:
+    """All systems on one suite, as a stage: scored by a rule as they came, or by a judge, now and together.
+
+    Where the judge may claim nothing there are figures and no comparisons.
+    """
+    suite, rules, gates = ordered.suite, ordered.rules, line.config.evaluation.gates
+    inputs = {"systems": systems, "gates": gates.model_dump(mode="json"), "data": data}
+    stage = "compare" if suite.kind == "use_case" else f"compare_on_{suite.name}"
+    if rules is None:
+        return line.stage(stage, inputs, lambda *_: _compared(line, data, suite, [line.read(SystemResult, r) for r in systems]))
+    model = line.read(BaseModel, base)
+    measured = judged.calibrate(line, suite, rules, model)
+
+    def work(_: Path, on_progress: OnProgress) -> SuiteResult:
+        heard = [line.read(Heard, reference) for reference in systems]
+        found = judged.judge(line, ordered, heard, measured=line.read(Measured, measured), base=model, on_progress=on_progress)
+        whole = replace(_compared(line, data, suite, found.results, duels=found.duels), judging=found.judging)
+        if not found.judging.withheld:
+            return whole
+        slices = tuple(replace(part, difference=None, q_value=None) for part in whole.slices)
+        return replace(whole, comparisons=(), slices=slices)
+
+    judge = {"judge": [measured, *judged.identity(line, model)], "max_errored": line.config.evaluation.max_errored}
+    return line.stage(stage, inputs | judge, work)
+
+
+def _compared(
+    line: Line, data: str, suite: Suite, results: Sequence[SystemResult], *, duels: evaluation.Duels | None = None
+) -> SuiteResult:
     """All systems on one suite, with what the training rows know of its samples."""
     held = dataset.held_by_rows(evaluation.asked_texts(suite), line.rows(data).splits.train)
     known = {suite.samples[place].id for place in held}
     return replace(
-        evaluation.compare(suite, results, gates=line.config.evaluation.gates),
+        evaluation.compare(suite, results, gates=line.config.evaluation.gates, duels=duels),
         analysis=evaluation.analyse(suite, results),
         clean=evaluation.clean_scores(suite, results, known),
     )

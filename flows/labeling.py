@@ -193,10 +193,15 @@ def _share_right(sample: ScoredSample) -> float:
 
 @Step
 def measure_rounds(line: Line, data: str) -> str:
-    """What each labeling round bought: the cheap encoder with and without the round's rows, on the same holdout."""
+    """What each labeling round bought: the cheap encoder with and without the round's rows, on the same holdout.
+
+    Nothing is said where a judge decides, as there is no encoder.
+    """
     suite = evidence.suite_of(line, data)
 
     def work(_: Path, __: OnProgress) -> Rounds:
+        if suite.judged:
+            return Rounds(())
         train = line.rows(data).splits.train
         numbers = sorted({int(row.metadata[ROUND]) for row in train if row.metadata.get(ROUND, "").isdigit()})
         gains: list[RoundGain] = []

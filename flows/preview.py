@@ -21,10 +21,10 @@ from delivery.artifacts import (
 from delivery.client_config import ClientConfig, SplitRule, list_clients, load_client
 from delivery.errors import ClientDataError, ConfigError
 from delivery.settings import Workspace, find_workspace
-from flows import baseline, steps
+from flows import baseline, judged, steps
 from flows.environment import prepare
 from flows.line import Line
-from flows.power import discordance_seen, power, with_power
+from flows.power import discordance_seen, guards, power, with_power
 
 
 def check_data(path_or_client: str, *, on_progress: OnProgress = no_progress) -> DataReport:
@@ -105,6 +105,7 @@ def preview(workspace: Workspace, config: ClientConfig) -> dict[str, Any]:
     report = line.read(DataReport, steps.check_data.on(line, data, base))
     steps.refuse_unusable(report, config.client)
     baseline.check_baseline.on(line, data)
+    judged.check_judge.on(line)
     plan = line.read(TrainingPlan, steps.plan_training.on(line, data, base))
     hourly = costs.load_price_book().hourly_usd(config.cost.hardware)
     usd = (hourly * Decimal(plan.predicted_seconds) / 3600).quantize(Decimal("0.0001"))
@@ -118,4 +119,5 @@ def preview(workspace: Workspace, config: ClientConfig) -> dict[str, Any]:
         "hardware": config.cost.hardware,
         "pool": "cpu",
         "power": asdict(power(line, report.splits["test"], seen=discordance_seen(line))),
+        "guards": [asdict(check) for check in guards(line, report.splits["test"])],
     }

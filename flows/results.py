@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from delivery.artifacts import Artifact, Latency, RoundGain
+from delivery.artifacts import Answer, Artifact, Latency, RoundGain
+from delivery.evaluation import System
+from delivery.evaluation.judging import Calibration, Dialogue
 
 
 @dataclass(frozen=True)
@@ -13,6 +15,25 @@ class Artifacts:
 
     made: tuple[Artifact, ...]
     shipped: Artifact
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a system said to a suite that a judge decides: answers, and of a role play the dialogues that they are."""
+
+    system: System
+    answers: tuple[Answer, ...]
+    dialogues: tuple[Dialogue, ...] = ()
+    simulated: tuple[Dialogue, ...] = ()
+    pack_sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a judge is worth on labeled pairs, or why that is not known."""
+
+    calibration: Calibration | None
+    why_not: str = ""
 
 
 @dataclass(frozen=True)

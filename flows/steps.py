@@ -6,7 +6,7 @@ said before a delivery (``delivery plan``, ``delivery data check``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
@@ -32,9 +32,9 @@ from delivery.artifacts import (
     verify_artifact,
 )
 from delivery.errors import ClientDataError, RetryableError
-from delivery.evaluation.suites.ordering import Ordered
 from delivery.settings import get_settings
 from flows.line import Line
+from flows.ordered import further_suites
 from flows.results import Artifacts, Load, Registered, Written
 from flows.summary import summarise
 from flows.versions import look_of, registry_of
@@ -150,17 +150,6 @@ def examine(
     return dataset.check(rows.dataset, rows.splits, context, on_progress=on_progress)
 
 
-def further_suites(line: Line) -> Iterator[Ordered]:
-    """The suites that the client ordered beside the one of its own task, with the rules of their judges.
-
-    Raises:
-        ConfigError: one is not there, or is wrong, or cannot be run here; names file and key.
-    """
-    for name in dict.fromkeys(line.config.evaluation.suites):
-        if name != "use_case":
-            yield evaluation.order_suite(name, line.workspace, relative_to=line.config.folder)
-
-
 def _samples_of_suites(line: Line) -> dict[str, tuple[str, ...]]:
     """The texts of those suites, which training rows must not know."""
     return {one.suite.name: evaluation.asked_texts(one.suite) for one in further_suites(line)}
@@ -254,7 +243,8 @@ def estimate_cost(line: Line, evidence: str, load: str) -> str:
         candidate = line.read(SuiteResult, evidence).system("candidate")
         if candidate is None:
             raise RuntimeError("the candidate was not evaluated")
-        asked = candidate.n_scored
+        # A turn of a dialogue is a request of its own.
+        asked = candidate.requests or candidate.n_scored
         return costs.estimate(
             line.config.cost,
             book=book,

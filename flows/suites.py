@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
 from delivery import weights
 from delivery.artifacts import (
     BaseModel,
     Example,
     Message,
-    OnProgress,
     Sample,
     Scorer,
     Suite,
-    SuiteResult,
-    SystemResult,
     TrainingPlan,
 )
 from delivery.evaluation import System
 from delivery.evaluation.suites.ordering import Ordered
-from flows.evidence import Contender, compared, here, put_through, served
-from flows.judged import REPLY, evaluate_judged
+from flows.contenders import Contender, here, served
+from flows.evidence import compare_on, put_through
 from flows.line import Line
+from flows.ordered import further_suites
 from flows.results import Artifacts
-from flows.steps import Step, further_suites
+from flows.steps import Step
 from flows.versions import champion_of
 
 ROOM: dict[Scorer, int] = {
@@ -34,6 +31,8 @@ ROOM: dict[Scorer, int] = {
     "qa": 192,
     "instructions": 320,
     "preference": 16,
+    "generation": 160,
+    "role_play": 160,
 }
 """Tokens that an answer may have, by what scores it."""
 
@@ -56,16 +55,8 @@ def _evaluate(line: Line, ordered: Ordered, data: str, *, base: str, plan: str, 
     if champion is not None and champion.sha256 != shipped.sha256:
         system = System("champion", line.config.base_model, artifact=champion.format)
         contenders.append(Contender(system, champion.sha256, reach(champion, length)))
-    if ordered.rules is not None:
-        return evaluate_judged(line, suite, ordered.rules, data=data, base=model, contenders=contenders)
-    references = [put_through(line, one, suite, length, room=ROOM) for one in contenders]
-    gates = line.config.evaluation.gates
-
-    def work(_: Path, __: OnProgress) -> SuiteResult:
-        return compared(line, data, suite, [line.read(SystemResult, reference) for reference in references])
-
-    inputs = {"systems": references, "gates": gates.model_dump(mode="json"), "data": data}
-    return line.stage(f"compare_on_{suite.name}", inputs, work)
+    heard = [put_through(line, one, suite, length, room=ROOM) for one in contenders]
+    return compare_on(line, ordered, heard, data=data, base=base)
 
 
 def longest(model: BaseModel, suite: Suite) -> int:
@@ -75,7 +66,7 @@ def longest(model: BaseModel, suite: Suite) -> int:
     def tokens(sample: Sample) -> int:
         turns = [Message("user", turn) for turn in sample.reference.get("turns", ())]
         about = [Message("user", str(sample.reference[key])) for key in ("persona", "scene") if turns]
-        room = ROOM.get(sample.scorer or suite.scorer, REPLY) * max(1, len(turns))
+        room = ROOM[sample.scorer or suite.scorer] * max(1, len(turns))
         return count(Example(sample.id, (*sample.messages, *about, *turns), "")) + room
 
     return max(map(tokens, suite.samples))

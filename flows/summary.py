@@ -107,7 +107,8 @@ def _limitations(suite: SuiteResult, further: Sequence[SuiteResult], plan: Train
     found.append(power(line, suite.n, seen=discordance_of(suite)).sentence + ".")
     if not any(one.kind == "general" for one in further):
         found.append("Only the client's own task was measured; general ability was not.")
-    found += [sentence for one in further if one.judging for sentence in one.judging.limitations]
+    sentences = (sentence for one in (suite, *further) if one.judging for sentence in one.judging.limitations)
+    found += dict.fromkeys(sentences)
     if plan.epochs < 1:
         found.append(f"A time bound cut training to {plan.epochs:.2f} passes over the rows; more may score higher.")
     found.append("One training run with one seed: the spread between seeds is not in the intervals.")

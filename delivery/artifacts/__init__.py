@@ -24,6 +24,7 @@ from delivery.artifacts.data import (
     input_key_of,
 )
 from delivery.artifacts.evidence import (
+    JUDGED,
     Analysis,
     Answer,
     BaselinePack,
@@ -73,6 +74,7 @@ from delivery.artifacts.storing import (
 )
 
 __all__ = [
+    "JUDGED",
     "Adapter",
     "Analysis",
     "Answer",

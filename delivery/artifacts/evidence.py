@@ -12,6 +12,8 @@ SystemName = Literal["candidate", "adapter", "champion", "base", "baseline", "en
 SuiteKind = Literal["use_case", "general", "role_play", "preference"]
 Scorer = Literal["classification", "extraction", "choice", "qa", "instructions", "preference", "generation", "role_play"]
 """``choice``: one of a sample's own options. ``instructions``: rules that a program checks. The last two are judged."""
+JUDGED: tuple[Scorer, ...] = ("generation", "role_play")
+"""What no rule can score: a judge does."""
 Source = Literal["local", "live", "recorded", "published", "stand-in"]
 
 
@@ -52,6 +54,11 @@ class Suite:
         """The metric that decides: field-level micro-F1 of an extraction, win rate or score where a judge decides."""
         return _PRIMARY.get(self.scorer, "accuracy")
 
+    @property
+    def judged(self) -> bool:
+        """Whether a judge decides, and no rule."""
+        return self.scorer in JUDGED
+
 
 _PRIMARY: dict[Scorer, str] = {"extraction": "field_micro_f1", "generation": "win_rate", "role_play": "judged_score"}
 
@@ -68,6 +75,8 @@ class Answer:
     seconds: float | None = None
     model: str = ""
     """The name under which the endpoint answered, such as a dated snapshot; empty where it gave none."""
+    requests: int = 1
+    """Requests that it took: more than one for a dialogue, whose tokens and seconds are those of all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +115,9 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class SystemResult:
-    """One system on one suite. ``metrics`` always holds the suite's primary metric and ``invalid_rate``.
+    """One system on one suite. ``metrics`` holds the suite's primary metric and ``invalid_rate``.
 
-    A published baseline has a score and an n, but no ``samples``.
+    A published baseline has a score and an n, but no ``samples``. Where a judge gave not one verdict there are no metrics.
     """
 
     system: SystemName
@@ -126,6 +135,8 @@ class SystemResult:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     seconds: float = 0.0
+    requests: int = 0
+    """Requests that were answered, which the tokens and seconds are of; 0 where the answers came without."""
     pack_sha256: str = ""
     """The baseline pack that holds the answers, where one does."""
     suite_sha256: str = ""
@@ -137,7 +148,8 @@ class Comparison:
     """System ``a`` against ``b`` on the samples that both answered. ``difference`` is a minus b.
 
     ``discordant`` counts samples that only a, and only b, got right; None for an unpaired comparison. ``verdict`` follows
-    from the interval, the margin and ``p_adjusted`` (where set; else ``p_value``).
+    from the interval, the margin and ``p_adjusted`` (where set; else ``p_value``). Where the test is ``judged_pairs`` a judge
+    saw both answers side by side: ``difference`` is a's win rate against b less one half, ``discordant`` a's wins and losses.
     """
 
     a: str

@@ -116,13 +116,12 @@ def _show_outcome(outcome: Outcome, *, as_json: bool) -> None:
     for suite in report["suites"]:
         rows = []
         for system in suite["systems"]:
-            low, high = system["ci95"]
             against = next((c for c in suite["comparisons"] if _is_on(c, suite, system)), None)
             rows.append(
                 (
                     system["system"] + (" (stand-in)" if system["source"] == "stand-in" else ""),
                     system["model"],
-                    f"{100 * system['value']:.1f} % ({100 * low:.1f} to {100 * high:.1f})",
+                    _score(system),
                     system["n_scored"],
                     _against(against),
                 )
@@ -137,6 +136,13 @@ def _show_outcome(outcome: Outcome, *, as_json: bool) -> None:
     failed = [gate["why"] for gate in decision["gates"] if not gate["passed"]]
     say("decision  ready to promote" if decision["promote"] else f"decision  not ready: {' '.join(failed)}")
     say(f"report    {outcome.report / 'report.html'}")
+
+
+def _score(system: dict[str, Any]) -> str:
+    if system["value"] is None:
+        return "not judged"
+    low, high = system["ci95"]
+    return f"{100 * system['value']:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def _is_on(comparison: dict[str, Any], suite: dict[str, Any], system: dict[str, Any]) -> bool:
@@ -188,6 +194,7 @@ def _show_plan(workspace: Workspace, config: ClientConfig, *, as_json: bool) -> 
         ("money", f"${document['predicted_usd']} of {document['hardware']}"),
         ("pool", document["pool"]),
         ("power", document["power"]["sentence"]),
+        *(("gates", f"{one['detail']}; {one['remedy']}") for one in document["guards"] if one["status"] == "warn"),
         *(("why", sentence) for sentence in training["why"]),
     ]
     table(("", ""), rows, title=f"plan for {config.client}")

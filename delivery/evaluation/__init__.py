@@ -7,7 +7,7 @@ errored, and to metrics), ``statistics`` (whether a difference is real), ``gates
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from delivery.artifacts import (
     Scored,
     Suite,
     SuiteResult,
+    SystemName,
     SystemResult,
 )
 from delivery.client_config import Gates
@@ -29,6 +30,7 @@ from delivery.evaluation.baselines.freezing import PackSpec
 from delivery.evaluation.baselines.importing import import_pack
 from delivery.evaluation.baselines.packs import (
     Coverage,
+    PackEndpoint,
     PackProblem,
     list_packs,
     load_pack,
@@ -42,28 +44,32 @@ from delivery.evaluation.endpoints.budget import Budget, TokenPrice
 from delivery.evaluation.endpoints.endpoint import Endpoint, FakeEndpoint, Request, collect
 from delivery.evaluation.gates import decide
 from delivery.evaluation.scoring.parsing import parse
-from delivery.evaluation.scoring.scorers import JUDGED, score
+from delivery.evaluation.scoring.scorers import score
 from delivery.evaluation.statistics.power import Power, power_check, power_of
 from delivery.evaluation.suites.contamination import asked_texts, restricted, without
 from delivery.evaluation.suites.loading import list_suites, load_suite
 from delivery.evaluation.suites.public import public_suite
 from delivery.evaluation.suites.use_case import use_case_suite
-from delivery.evaluation.system import System, raise_if_incomplete
+from delivery.evaluation.system import System, raise_if_incomplete, raise_if_unanswered
 
 if TYPE_CHECKING:
     from delivery.evaluation.endpoints.openai import OpenAIEndpoint
     from delivery.evaluation.suites.ordering import Ordered
     from delivery.settings import Workspace
 
+Duels = Mapping[SystemName, Sequence[Scored]]
+"""By system the candidate's outcomes where a judge saw its answer beside that system's."""
+
 __all__ = [
-    "JUDGED",
     "Asking",
     "Budget",
     "Contest",
     "Coverage",
+    "Duels",
     "Endpoint",
     "FakeEndpoint",
     "Holdout",
+    "PackEndpoint",
     "PackProblem",
     "PackSpec",
     "Power",
@@ -97,6 +103,7 @@ __all__ = [
     "public_suite",
     "published_result",
     "raise_if_incomplete",
+    "raise_if_unanswered",
     "record_packs",
     "restricted",
     "score",
@@ -118,11 +125,13 @@ def summarise(
     return metrics.summarise(suite, scored, system=system, answers=answers, seed=seed)
 
 
-def compare(suite: Suite, systems: Sequence[SystemResult], *, gates: Gates, seed: int = 7) -> SuiteResult:
+def compare(
+    suite: Suite, systems: Sequence[SystemResult], *, gates: Gates, duels: Duels | None = None, seed: int = 7
+) -> SuiteResult:
     """The candidate against every other system, with slices. See ``comparison.compare``."""
     from delivery.evaluation.statistics import comparison
 
-    return comparison.compare(suite, systems, gates=gates, seed=seed)
+    return comparison.compare(suite, systems, gates=gates, duels=duels, seed=seed)
 
 
 def analyse(suite: Suite, systems: Sequence[SystemResult]) -> Analysis | None:

@@ -40,6 +40,8 @@ class _Named(NamedTuple):
 def analyse(suite: Suite, systems: Sequence[SystemResult]) -> Analysis | None:
     """The candidate's mistakes beside the baseline's answers (or the base model's); None without a candidate.
 
+    Where a judge should have decided and gave no verdict, samples of the suite as they come.
+
     Samples that the other got right come first, then those of other clusters, in the suite's order.
     """
     results = {result.system: _Named(result.system, {s.sample_id: s for s in result.samples}) for result in reversed(systems)}
@@ -49,7 +51,8 @@ def analyse(suite: Suite, systems: Sequence[SystemResult]) -> Analysis | None:
     other = next((results[name] for name in _BESIDE if name in results and results[name].by_id), None)
     scored = [s for s in candidate.by_id.values() if s.correct is not None]
     wrong = {s.sample_id for s in scored if not s.correct}
-    missed = [sample for sample in suite.samples if sample.id in wrong]
+    unknown = suite.judged and not scored
+    missed = [sample for sample in suite.samples if unknown or sample.id in wrong]
     missed.sort(key=lambda sample: other is None or not _right(other, sample.id))
     beside = [candidate, *([other] if other else [])]
     baseline = results.get("baseline")

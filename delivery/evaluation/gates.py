@@ -31,6 +31,7 @@ _TEST = {
     "paired_bootstrap": "paired bootstrap",
     "cluster_bootstrap": "paired bootstrap over clusters",
     "unpaired": "unpaired",
+    "judged_pairs": "bootstrap of judged pairs",
 }
 
 
@@ -43,7 +44,8 @@ def decide(config: ClientConfig, suites: Sequence[SuiteResult], data: DataReport
     one is in service: ``require_champion``, at the level of this ``look`` (which test of this champion it is, counted
     from 1). "Not worse" means shown to be within the margin: an inconclusive comparison does not pass. Gates that all
     have to be passed need no adjustment for their number (Berger, "Multiparameter hypothesis testing and acceptance
-    sampling", Technometrics 24, 1982); the baseline's of several suites are promises, and adjusted (Holm).
+    sampling", Technometrics 24, 1982); the baseline's of several suites are promises, and adjusted (Holm). Where a judge
+    decides and its word is withheld, no gate that needs it is passed.
 
     Raises:
         EvalIncompleteError: the use case's suite, or the candidate on it, is missing.
@@ -84,10 +86,10 @@ def _baseline(config: ClientConfig, suite: SuiteResult, candidate: SystemResult)
     name = "baseline (stand-in)" if baseline is not None and baseline.source == "stand-in" else "baseline"
     comparison = suite.comparison("candidate", "baseline")
     if baseline is None or comparison is None:
-        why = f"No answers of {config.baseline.model} to compare with"
+        why = _withheld(suite, "baseline") or f"No answers of {config.baseline.model} to compare with"
         if required == "none":
             return Gate(name, True, f"{why}, and require_baseline is none.")
-        return Gate(name, False, f"{why}: record or import a baseline pack.")
+        return Gate(name, False, f"{why}{': record or import a baseline pack' if baseline is None else ''}.")
     why = _sentence(suite, candidate, baseline, comparison)
     if baseline.source == "stand-in":
         why += f" {baseline.model} stands in for {config.baseline.model} and is not GPT-4: this says nothing about GPT-4."
@@ -100,7 +102,8 @@ def _baseline(config: ClientConfig, suite: SuiteResult, candidate: SystemResult)
 def _within(suite: SuiteResult, candidate: SystemResult, other: SystemName, *, name: str) -> Gate:
     result, comparison = suite.system(other), suite.comparison("candidate", other)
     if result is None or comparison is None:
-        return Gate(name, False, f"The {other} was not measured on {suite.suite}, so nothing is shown against it.")
+        why = _withheld(suite, other) or f"The {other} was not measured on {suite.suite}, so nothing is shown against it"
+        return Gate(name, False, f"{why}.")
     passed = comparison.verdict in ("better", "not_worse")
     return Gate(name, passed, f"{_sentence(suite, candidate, result, comparison)} Required: better or not_worse.")
 
@@ -119,7 +122,8 @@ def _general(suites: Sequence[SuiteResult]) -> Gate:
 def _champion(gates: Gates, suite: SuiteResult, candidate: SystemResult, champion: SystemResult, *, look: int) -> Gate:
     comparison = suite.comparison("candidate", "champion")
     if comparison is None:
-        return Gate("champion", False, f"The champion was not compared on {suite.suite}, so nothing is shown against it.")
+        why = _withheld(suite, "champion") or f"The champion was not compared on {suite.suite}, so nothing is shown against it"
+        return Gate("champion", False, f"{why}.")
     p_value, shown = _p_better(comparison), "better"
     if gates.require_champion == "not_worse":
         p_value = 1.0 if comparison.p_margin is None else comparison.p_margin
@@ -139,14 +143,30 @@ def _p_better(comparison: Comparison) -> float:
     return comparison.p_value / 2 if comparison.difference > 0 else 1 - comparison.p_value / 2
 
 
+def _withheld(suite: SuiteResult, other: SystemName) -> str:
+    """Why a judge's word shows nothing against a system, where it is withheld; else empty."""
+    judging = suite.judging
+    if judging is None or not judging.withheld:
+        return ""
+    return f"Nothing is shown against the {other} on {suite.suite}, as the judge {judging.model} may not decide: " + "; ".join(
+        judging.withheld
+    )
+
+
 def _sentence(suite: SuiteResult, candidate: SystemResult, other: SystemResult, comparison: Comparison) -> str:
-    """The two values, their difference with interval and n, the margin and the verdict, in words."""
+    """The two values, or how often the candidate wins, the difference with interval and n, the margin and the verdict."""
     metric = comparison.metric
-    ours, theirs = candidate.metrics[metric].value, other.metrics[metric].value
     who = f"{other.system} {other.model} ({_SOURCE[other.source]})"
+    points = f"{_points(comparison.difference)} points"
+    if comparison.test == "judged_pairs":
+        wins = _percent(comparison.difference + 0.5)
+        said = f"The candidate's answers win {wins} of the judged pairs with {who} on {suite.suite}: {points} from a draw"
+    else:
+        ours, theirs = candidate.metrics[metric].value, other.metrics[metric].value
+        words = metric.replace("_", " ")
+        said = f"Candidate {_percent(ours)} against {_percent(theirs)} of {who} in {words} on {suite.suite}: {points}"
     return (
-        f"Candidate {_percent(ours)} against {_percent(theirs)} of {who} in {metric.replace('_', ' ')} on {suite.suite}: "
-        f"{_points(comparison.difference)} points (95 % interval {_points(comparison.low)} to {_points(comparison.high)}, "
+        f"{said} (95 % interval {_points(comparison.low)} to {_points(comparison.high)}, "
         f"n={comparison.n}{_detectable(comparison)}, {_TEST[comparison.test]}, p {_p_value(comparison.p_value)}), margin "
         f"{100 * comparison.margin:.1f} points: {comparison.verdict}."
     )

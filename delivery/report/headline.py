@@ -28,7 +28,7 @@ def build_headline(document: Document, lang: Language) -> Headline:
     return Headline(
         verdict=_verdict(decision, failed, lang),
         tone="good" if decision["promote"] else "bad",
-        reasons=tuple(gate["why"] for gate in failed) or (_all_passed(decision, lang),),
+        reasons=tuple(_reasons(failed, suite, lang)) or (_all_passed(decision, lang),),
         warning=lang.say("warning.stand_in") if stand_in else "",
         numbers=(*(_measured(document, suite, lang) if suite else ()), _price(document, suite, lang)),
         cost=_cost_verdict(document["cost"], lang),
@@ -43,6 +43,19 @@ def _verdict(decision: Document, failed: list[Document], lang: Language) -> str:
         return lang.say("verdict.hold_plain")
     names = lang.say("verdict.gate_join").join(gate["name"].replace("_", " ") for gate in failed)
     return lang.say("verdict.hold", gates=names)
+
+
+def _reasons(failed: list[Document], suite: Document | None, lang: Language) -> list[str]:
+    """Why gates failed; what a judge without a say leaves open is said once for all of them."""
+    why = "; ".join(_withheld(suite))
+    others = [gate["why"] for gate in failed if not why or why not in gate["why"]]
+    if suite is None or not why or len(others) == len(failed):
+        return others
+    return [lang.say("verdict.withheld", judge=suite["judging"]["model"], reasons=why), *others]
+
+
+def _withheld(suite: Document | None) -> list[str]:
+    return suite["judging"]["withheld"] if suite is not None and suite["judging"] is not None else []
 
 
 def _all_passed(decision: Document, lang: Language) -> str:
@@ -77,6 +90,9 @@ def _score(document: Document, suite: Document, system: Document, lang: Language
         details.append(lang.say("key.errored", errored=errored, n=n))
     if system["value"] is None:
         return KeyNumber(named.label, lang.say("key.unmeasured"), "", tuple(details), named.badge)
+    if _withheld(suite):
+        # A number this large would be taken for a claim.
+        return KeyNumber(named.label, lang.say("key.no_verdict"), "", tuple(details), named.badge)
     interval = lang.say("key.interval", interval=numerals.interval(system["ci95"]))
     return KeyNumber(named.label, numerals.percent(system["value"]), interval, tuple(details), named.badge)
 
@@ -103,7 +119,8 @@ def _difference(suite: Document, a: Document, b: Document, lang: Language) -> Ke
     label = lang.say("key.difference", a=lang.term("systems", a["system"]), b=lang.term("systems", b["system"]))
     comparison = find_comparison(suite, a["system"], b["system"])
     if comparison is None or comparison["difference"] is None:
-        return KeyNumber(label, lang.say("key.unmeasured"), "", (), second.badge)
+        missing = "key.no_verdict" if _withheld(suite) else "key.unmeasured"
+        return KeyNumber(label, lang.say(missing), "", (), second.badge)
     low, high = (numerals.points(bound) for bound in comparison["ci95"])
     verdict = lang.say(
         "key.verdict",

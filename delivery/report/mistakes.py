@@ -31,7 +31,10 @@ QUOTE_LINES = 20
 
 
 def mistakes_section(suite: Document, lang: Language) -> Section:
-    """Up to eight samples that the candidate got wrong, what it takes for what, and what changed against the champion."""
+    """Up to eight samples that the candidate got wrong, what it takes for what, and what changed against the champion.
+
+    Where a judge decided, those that it did not prefer; where none could, samples to read for oneself.
+    """
     analysis = suite["analysis"]
     blocks: list[Block] = [Paragraph(_intro(suite, lang))]
     if analysis:
@@ -43,10 +46,13 @@ def mistakes_section(suite: Document, lang: Language) -> Section:
 
 def _intro(suite: Document, lang: Language) -> str:
     analysis = suite["analysis"]
-    if not analysis or not analysis["scored"]:
+    if not analysis or not (analysis["scored"] or analysis["samples"]):
         return lang.say("example.no_rows")
     shown = len(analysis["samples"])
     values = {"wrong": numerals.count(analysis["wrong"]), "scored": numerals.count(analysis["scored"]), "shown": shown}
+    if suite["judging"] is not None:
+        counts = not suite["judging"]["withheld"]
+        return lang.say(f"example.{suite['primary_metric']}" if counts else "example.to_read", **values)
     if not analysis["wrong"]:
         return lang.say("example.none", **values)
     beside = next((a["system"] for a in analysis["samples"][0]["answers"] if a["system"] != "candidate"), None)
@@ -60,7 +66,8 @@ def _examples(suite: Document, samples: Sequence[Document], lang: Language) -> E
 
 
 def _example(suite: Document, sample: Document, lang: Language) -> Example:
-    quotes = [Quote(lang.say("example.expected"), shorten(sample["expected"], lang))]
+    written = lang.say("example.expected" if suite["judging"] is None else "example.written")
+    quotes = [Quote(written, shorten(sample["expected"], lang))] if sample["expected"] else []
     quotes += [_answer(suite, answer, lang) for answer in sample["answers"]]
     return Example(lang.say("example.row", id=sample["id"]), shorten(sample["asked"], lang), tuple(quotes))
 
@@ -68,6 +75,8 @@ def _example(suite: Document, sample: Document, lang: Language) -> Example:
 def _answer(suite: Document, answer: Document, lang: Language) -> Quote:
     named = name_in(suite, answer["system"], lang)
     shown = shorten(answer["said"], lang) if answer["said"] else lang.say("example.empty")
+    if suite["judging"] is not None:
+        return Quote(named.label, shown, named.badge)
     if answer["correct"] is None:
         return Quote(named.label, shown, named.badge, lang.say("example.not_scored"), "warn")
     verdict = lang.say("example.right" if answer["correct"] else "example.wrong")
@@ -137,7 +146,11 @@ def _confusion_table(suite: Document, mistakes: Sequence[Document], lang: Langua
 def _changes(suite: Document, changes: Document | None, lang: Language) -> list[Block]:
     if not changes:
         return []
-    said = lang.say("changes.intro", fixed=numerals.count(changes["fixed"]), broken=numerals.count(changes["broken"]))
+    said = lang.say(
+        "changes.intro" if suite["judging"] is None else "changes.judged",
+        fixed=numerals.count(changes["fixed"]),
+        broken=numerals.count(changes["broken"]),
+    )
     blocks: list[Block] = [Heading(lang.say("changes.heading")), Paragraph(said)]
     return [*blocks, _examples(suite, changes["samples"], lang)] if changes["samples"] else blocks
 

@@ -35,7 +35,7 @@ def suite_section(index: int, suite: Document, lang: Language) -> Section:
         metric=lang.term("metrics", suite["primary_metric"]),
         kind=lang.term("suite_kinds", suite["kind"]),
     )
-    blocks: list[Block] = [Paragraph(intro), _systems(suite, lang)]
+    blocks: list[Block] = [Paragraph(intro), *_how_judged(suite, lang), _systems(suite, lang)]
     chart = _interval_figure(suite, lang)
     blocks += [chart] if chart else []
     blocks += _comparisons(suite, lang)
@@ -45,6 +45,19 @@ def suite_section(index: int, suite: Document, lang: Language) -> Section:
     blocks += _slices(suite, lang)
     title = lang.say("section.results", suite=lang.term("suites", suite["suite"]))
     return Section(id=f"results-{index}", title=title, blocks=tuple(blocks))
+
+
+def _how_judged(suite: Document, lang: Language) -> list[Block]:
+    """What a judge's figure means; first of all whether it means anything."""
+    judging = suite["judging"]
+    if judging is None:
+        return []
+    blocks: list[Block] = [Paragraph(lang.say("judge.role_play"))]
+    if suite["primary_metric"] == "win_rate":
+        own = any(system["system"] == "baseline" for system in suite["systems"])
+        reference = name_in(suite, "baseline", lang).phrase if own else lang.say("judge.written")
+        blocks = [Paragraph(lang.say("judge.pairs", reference=reference))]
+    return [Notice(lang.say("judge.no_claim")), *blocks] if judging["withheld"] else blocks
 
 
 def _judging(suite: Document, lang: Language) -> list[Block]:

@@ -221,7 +221,10 @@ class ClientRepository:
         """Enter the primary metric of every system of a suite."""
         with self._write() as session:
             for system in suite.systems:
-                estimate = system.metrics[suite.primary_metric]
+                estimate = system.metrics.get(suite.primary_metric)
+                if estimate is None:
+                    # A judge that gave no verdict leaves no score.
+                    continue
                 session.merge(
                     EvalRow(
                         client=self.client,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,22 @@ def test_what_is_wrong_is_named_with_its_path(tmp_path: Path, path: str, value: 
     assert said in message
     assert "client.yaml" in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "said"),
+    [
+        ("generation", {"evaluation": {"judge": {"points": ["Is kind."]}}}, "evaluation.judge.points: only a role play"),
+        ("qa", {"evaluation": {"judge": {"rubric": "The kinder one."}}}, "evaluation.judge.rubric: no judge decides"),
+        ("role_play", {"evaluation": {"judge": {"points": []}}}, "evaluation.judge.points:"),
+        ("role_play", {"evaluation": {"judge": {"budget_usd": -1}}}, "evaluation.judge.budget_usd:"),
+        ("role_play", {"baseline": {"prompting": ["few_shot"]}}, "baseline.prompting: a role play is played without"),
+    ],
+)
+def test_what_a_judge_cannot_go_by_is_refused(tmp_path: Path, kind: str, changes: dict[str, object], said: str) -> None:
+    use_case = {"name": "villagers", "type": kind, "system_prompt": "Speak."}
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        load_client(write(tmp_path, MINIMAL | {"use_case": use_case} | changes), "acme")
 
 
 @pytest.mark.parametrize("missing", ["client", "vertical", "use_case", "data"])

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from delivery.artifacts import BaselinePack, Sample, Suite
+from delivery.artifacts import BaselinePack, Suite
 from delivery.client_config import describe
 from delivery.errors import ClientDataError, ConfigError
 from delivery.evaluation.baselines.freezing import PackSpec, freeze_pack, pack_folder
-from delivery.evaluation.baselines.packs import OutputLine, Usage
+from delivery.evaluation.baselines.packs import OutputLine, Usage, asked_of
 
 
 class _Source(BaseModel):
@@ -41,6 +41,8 @@ def import_pack(
 ) -> BaselinePack:
     """Freeze the answers of ``source`` (JSON lines ``{"id", "output", "usage"?, "latency_ms"?}``) as a pack.
 
+    Ids are those of the samples; of a role play, which is asked turn by turn, ``<sample>#0``, ``<sample>#1`` and so on.
+
     The pack is named after model, prompting and date, and appears whole or not at all. At most a share ``max_errored``
     of the suite's samples may be missing. Answers to samples of ``validation`` are taken, too, for the choice of a prompt.
 
@@ -51,26 +53,28 @@ def import_pack(
     folder = pack_folder(client_folder, spec)
     if folder.exists():
         raise ConfigError(f"{folder}: this pack exists already, and packs do not change; remove it first to import it anew")
-    others = validation.samples if validation is not None else ()
-    lines = _matched(source, suite.samples, others)
-    missing = [sample.id for sample in suite.samples if sample.id not in lines]
-    if len(missing) > max_errored * len(suite.samples):
+    asked, others = asked_of(suite.samples), asked_of(validation.samples if validation is not None else ())
+    lines = _matched(source, asked, others, turns=suite.scorer == "role_play")
+    missing = [name for name in asked if name not in lines]
+    if len(missing) > max_errored * len(asked):
+        rows = "turns" if suite.scorer == "role_play" else "test rows"
         raise ClientDataError(
-            f"{source}: {len(missing)} of {len(suite.samples)} test rows have no answer (first: id {missing[0]!r}), more than "
+            f"{source}: {len(missing)} of {len(asked)} {rows} have no answer (first: id {missing[0]!r}), more than "
             f"evaluation.max_errored={max_errored:g} allows; add them"
         )
-    return freeze_pack(client_folder, spec, [lines[s.id] for s in (*suite.samples, *others) if s.id in lines])
+    return freeze_pack(client_folder, spec, [lines[name] for name in (*asked, *others) if name in lines])
 
 
-def _matched(source: Path, test: Sequence[Sample], validation: Sequence[Sample]) -> dict[str, OutputLine]:
-    inputs = {sample.id: sample.input_sha256 for sample in (*validation, *test)}
+def _matched(source: Path, test: Mapping[str, str], validation: Mapping[str, str], *, turns: bool) -> dict[str, OutputLine]:
+    inputs = {**validation, **test}
     lines: dict[str, OutputLine] = {}
     first: dict[str, int] = {}
     for number, line in _read(source):
         if line.id in first:
             raise ClientDataError(f"{source}:{number}: id: {line.id!r} stands on line {first[line.id]} too; remove one")
         if line.id not in inputs:
-            rows = f"{len(test)} test rows" + (f" or {len(validation)} validation rows" if validation else "")
+            what = "turns of test rows, each named ROW#0, ROW#1 and so on" if turns else "test rows"
+            rows = f"{len(test)} {what}" + (f" or {len(validation)} validation rows" if validation else "")
             raise ClientDataError(f"{source}:{number}: id: {line.id!r} is none of the {rows}; remove the line")
         first[line.id] = number
         lines[line.id] = OutputLine(

@@ -7,6 +7,7 @@ score, n and citation in ``pack.yaml`` instead of outputs.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -15,9 +16,11 @@ from typing import Annotated, Any, Literal, NamedTuple
 import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from delivery.artifacts import Answer, BaselinePack, Estimate, Suite, SystemResult, sha256_file
+from delivery.artifacts import Answer, BaselinePack, Estimate, Sample, Suite, SystemResult, sha256_file
 from delivery.client_config import ParseRule, describe, read_yaml
 from delivery.errors import ConfigError, DeliveryError, IntegrityError
+from delivery.evaluation.endpoints.endpoint import OnAnswer, Request
+from delivery.evaluation.judging.dialogues import turn_id
 from delivery.evaluation.scoring.scorers import NO_ANSWER
 
 PACK = "pack.yaml"
@@ -96,7 +99,7 @@ class PackProblem(NamedTuple):
 
 
 class Coverage(NamedTuple):
-    """Samples of a suite that a pack has, and has not, an answer for."""
+    """What a suite asks that a pack has, and has not, an answer for."""
 
     recorded: int
     missing: int
@@ -154,21 +157,56 @@ def load_pack(folder: Path) -> BaselinePack:
     )
 
 
+def asked_of(samples: Iterable[Sample]) -> dict[str, str]:
+    """What samples ask, by its id, with the sample's hash: each asks once, and a role play at every turn of the user."""
+    return {
+        name: sample.input_sha256
+        for sample in samples
+        for name in [turn_id(sample.id, turn) for turn in range(len(sample.reference.get("turns", ())))] or [sample.id]
+    }
+
+
+class PackEndpoint:
+    """An ``Endpoint`` that says what a pack holds, to a sample or to a turn of a role play, whatever else it is told.
+
+    Raises:
+        IntegrityError: as ``verify_pack``.
+    """
+
+    def __init__(self, pack: BaselinePack, suite: Suite) -> None:
+        verify_pack(pack, suite)
+        self.name = pack.sha256
+        self._pack = pack
+
+    def answer(self, requests: Sequence[Request], *, max_new_tokens: int, on_answer: OnAnswer) -> None:
+        """What was recorded, in its full length; what was not is an error."""
+        for request in requests:
+            on_answer(_recorded(self._pack, request.sample_id))
+
+
+def _recorded(pack: BaselinePack, name: str) -> Answer:
+    if name not in pack.outputs:
+        return Answer(name, None, error=NO_ANSWER)
+    asked, said = pack.usage.get(name, (None, None))
+    return Answer(name, pack.outputs[name][1], prompt_tokens=asked, completion_tokens=said)
+
+
 def verify_pack(pack: BaselinePack, suite: Suite) -> Coverage:
     """Check that the pack was asked what the suite asks. Recorded ids that are not in the suite do not matter.
 
     Raises:
         IntegrityError: an answer was given to another input than the sample's; names the id.
     """
-    for sample in suite.samples:
-        recorded = pack.outputs.get(sample.id)
-        if recorded is not None and recorded[0] != sample.input_sha256:
+    asked = asked_of(suite.samples)
+    for name, input_sha256 in asked.items():
+        recorded = pack.outputs.get(name)
+        if recorded is not None and recorded[0] != input_sha256:
             raise IntegrityError(
-                f"{Path(pack.path, OUTPUTS)}: id {sample.id!r}: was recorded for another input than the test row has now; "
+                f"{Path(pack.path, OUTPUTS)}: id {name!r}: was recorded for another input than the test row has now; "
                 "restore the row, or record the baseline again"
             )
-    count = sum(sample.id in pack.outputs for sample in suite.samples)
-    return Coverage(count, len(suite.samples) - count)
+    count = sum(name in pack.outputs for name in asked)
+    return Coverage(count, len(asked) - count)
 
 
 def pack_answers(pack: BaselinePack, suite: Suite) -> tuple[Answer, ...]:
@@ -178,14 +216,7 @@ def pack_answers(pack: BaselinePack, suite: Suite) -> tuple[Answer, ...]:
         IntegrityError: as ``verify_pack``.
     """
     verify_pack(pack, suite)
-    answers = []
-    for sample in suite.samples:
-        if sample.id not in pack.outputs:
-            answers.append(Answer(sample.id, None, error=NO_ANSWER))
-            continue
-        asked, said = pack.usage.get(sample.id, (None, None))
-        answers.append(Answer(sample.id, pack.outputs[sample.id][1], prompt_tokens=asked, completion_tokens=said))
-    return tuple(answers)
+    return tuple(_recorded(pack, sample.id) for sample in suite.samples)
 
 
 def published_result(pack: BaselinePack, suite: Suite) -> SystemResult:

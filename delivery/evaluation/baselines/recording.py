@@ -13,10 +13,11 @@ from delivery.client_config import Prompting
 from delivery.errors import BudgetReached, EvalIncompleteError
 from delivery.evaluation.baselines.choosing import Contest, Holdout, contest
 from delivery.evaluation.baselines.freezing import PackSpec, freeze_pack
-from delivery.evaluation.baselines.packs import OutputLine, Usage
+from delivery.evaluation.baselines.packs import OutputLine, Usage, asked_of
 from delivery.evaluation.baselines.prompting import Prompt
-from delivery.evaluation.endpoints.endpoint import NAMED, Endpoint, collect, key_of
+from delivery.evaluation.endpoints.endpoint import NAMED, NOTHING, Endpoint, Request, collect, key_of
 from delivery.evaluation.endpoints.store import read_answers
+from delivery.evaluation.judging.dialogues import play, requests_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +88,10 @@ class _Recorder:
         # A validation row that has the id of a test row would take its place.
         ids = {sample.id for sample in holdout.test.samples}
         self.validation = [sample for sample in self.validation if sample.id not in ids]
-        self._samples = {sample.id: sample for sample in (*holdout.test.samples, *self.validation)}
-        self._done, self._total = 0, len(prompts) * len(self._samples)
+        self._inputs = asked_of((*self.validation, *holdout.test.samples))
+        self._plays = holdout.test.scorer == "role_play"
+        self._asked: dict[Prompting, dict[str, Request]] = {prompting: {} for prompting in prompts}
+        self._done, self._total = 0, len(prompts) * len(self._inputs)
 
     def ask(self, prompting: Prompting, samples: Sequence[Sample]) -> tuple[Answer, ...]:
         """All samples with one prompt."""
@@ -97,14 +100,12 @@ class _Recorder:
         def shown(progress: Progress) -> None:
             asking.on_progress(Progress(done + progress.done, self._total, progress.unit, prompting))
 
-        answers = collect(
-            self._endpoint,
-            [self._prompts[prompting](sample) for sample in samples],
-            path=asking.path,
-            max_new_tokens=asking.max_new_tokens,
-            on_progress=shown,
-        )
-        self._done += len(samples)
+        requests = self._played(samples, shown) if self._plays else [self._prompts[prompting](sample) for sample in samples]
+        self._asked[prompting] |= {request.sample_id: request for request in requests}
+        given = collect(self._endpoint, requests, path=asking.path, max_new_tokens=asking.max_new_tokens, on_progress=shown)
+        by_id = {answer.sample_id: answer for answer in given}
+        answers = tuple(by_id.get(name) or Answer(name, None, error=NOTHING) for name in asked_of(samples))
+        self._done += len(answers)
         failed = [answer for answer in answers if answer.output is None]
         if len(failed) > asking.max_errored * len(answers):
             ((reason, _),) = Counter(answer.error for answer in failed).most_common(1)
@@ -115,9 +116,16 @@ class _Recorder:
             )
         return answers
 
+    def _played(self, samples: Sequence[Sample], shown: OnProgress) -> list[Request]:
+        """What a role play asks: at every turn also what was replied before."""
+        asking = self._asking
+        played = play(self._endpoint, samples, path=asking.path, max_new_tokens=asking.max_new_tokens, on_progress=shown)
+        return [request for sample, one in zip(samples, played, strict=True) for request in requests_of(sample, one)]
+
     def describe(self, spec: PackSpec, prompting: Prompting, answers: Sequence[Answer]) -> PackSpec:
         """The specification of one prompt's pack."""
-        asked = [self._prompts[prompting](self._samples[answer.sample_id]) for answer in answers]
+        known = self._asked[prompting]
+        asked = [known[answer.sample_id] for answer in answers if answer.sample_id in known]
         stored = read_answers(self._asking.path)
         keys = [key_of(self._endpoint.name, request, self._asking.max_new_tokens) for request in asked]
         days = [stored[key].at[:10] for key in keys if key in stored]
@@ -139,7 +147,7 @@ class _Recorder:
         counted = asked is not None and said is not None
         return OutputLine(
             id=answer.sample_id,
-            input_sha256=self._samples[answer.sample_id].input_sha256,
+            input_sha256=self._inputs[answer.sample_id],
             output=output,
             usage=Usage(prompt_tokens=asked or 0, completion_tokens=said or 0) if counted else None,
             latency_ms=round(answer.seconds * 1000, 1) if answer.seconds is not None else None,

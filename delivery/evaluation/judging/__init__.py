@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from delivery.artifacts import OnProgress, Suite, no_progress
+from delivery.artifacts import OnProgress, Scored, Suite, no_progress
 from delivery.evaluation.judging.dialogues import Dialogue, play, simulate
 from delivery.evaluation.judging.families import family_limitations, family_of
 from delivery.evaluation.judging.judge import Judge, Pair
@@ -24,7 +24,7 @@ from delivery.evaluation.judging.results import (
     Player,
     Terms,
 )
-from delivery.evaluation.judging.rules import JudgeRules
+from delivery.evaluation.judging.rules import JudgeRules, rules_of
 
 __all__ = [
     "Calibration",
@@ -39,12 +39,14 @@ __all__ = [
     "Player",
     "Terms",
     "calibrate",
+    "duel",
     "family_limitations",
     "family_of",
     "judge_dialogues",
     "judge_pairs",
     "labeled_pairs",
     "play",
+    "rules_of",
     "simulate",
 ]
 
@@ -71,6 +73,15 @@ def judge_pairs(
     from delivery.evaluation.judging import pairs
 
     return pairs.judge_pairs(judge, suite, contestants=contestants, reference=reference, terms=terms, on_progress=on_progress)
+
+
+def duel(
+    judge: Judge, suite: Suite, *, ours: Contestant, theirs: Contestant, terms: Terms, on_progress: OnProgress = no_progress
+) -> tuple[Scored, ...]:
+    """One system's answers head to head with another's. See ``pairs.duel``."""
+    from delivery.evaluation.judging import pairs
+
+    return pairs.duel(judge, suite, ours=ours, theirs=theirs, terms=terms, on_progress=on_progress)
 
 
 def judge_dialogues(

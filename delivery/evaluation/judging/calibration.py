@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from delivery.artifacts import Estimate, OnProgress, no_progress
 from delivery.errors import EvalIncompleteError
 from delivery.evaluation.judging.intervals import Values, cluster_sums, with_unit
-from delivery.evaluation.judging.judge import Choice, Judge, Judgement, compare
+from delivery.evaluation.judging.judge import Choice, Judge, Judgement, compare, not_one
 from delivery.evaluation.judging.results import Calibration, LabeledPair
 from delivery.evaluation.statistics.bootstrap import DRAWS, SEED, bootstrap
 from delivery.evaluation.statistics.proportions import wilson
@@ -33,7 +33,8 @@ def calibrate(
     """Ask a judge about labeled pairs, in both orders, and measure it. Criteria are those of the suite that it is for.
 
     Raises:
-        EvalIncompleteError: it gave a verdict on none of them, or one side is never the better one.
+        NoVerdict: none of its replies was of the form asked for, or none about pairs of which one side is the better one.
+        EvalIncompleteError: the same where some got no reply at all.
         ConfigError, RetryableError: from the judge's endpoint; verdicts given before are kept.
     """
     judgements = compare(judge, [one.pair for one in labeled], criteria=criteria, on_progress=on_progress)
@@ -52,10 +53,13 @@ def calibration_of(judgements: Sequence[Judgement], gold: Sequence[Choice], *, j
         confusion[row, _CHOICES.index(right), _CHOICES.index(one.choice or "tie")] = 1
     totals = confusion.sum(axis=0)
     if not (totals.sum(axis=1) > 0).all():
-        raise EvalIncompleteError(
-            f"judge {judge}: {len(known)} of {len(judgements)} labeled pairs have a verdict; both sides have to be the better "
-            "one in some of them: add labeled pairs"
+        what = (
+            f"judge {judge}: {len(known)} of {len(judgements)} labeled pairs have a verdict, and both sides have to be the "
+            "better one in some of them"
         )
+        if len(known) == len(judgements):
+            raise EvalIncompleteError(f"{what}: add labeled pairs")
+        raise not_one(what, [one.error for one in judgements if one.choice is None])
     single = np.array([[(one.forward == right) + (one.backward == right), 2] for one, right in known])
     first = np.array([[(one.forward == "a") + (one.backward == "b"), _no_ties(one)] for one, _ in known])
     scores = totals @ np.array([1, 0, 0.5]) / totals.sum(axis=1)

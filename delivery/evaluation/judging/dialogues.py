@@ -56,6 +56,7 @@ class Dialogue:
             prompt_tokens=self.prompt_tokens,
             completion_tokens=self.completion_tokens,
             seconds=self.seconds,
+            requests=len(self.turns),
         )
 
 
@@ -147,6 +148,19 @@ def simulate(
     return _play(asking, samples, speak, on_progress=on_progress)
 
 
+def turn_id(sample_id: str, turn: int) -> str:
+    """What the reply to a turn (counted from 0) is stored and recorded under."""
+    return f"{sample_id}#{turn}"
+
+
+def requests_of(sample: Sample, dialogue: Dialogue) -> tuple[Request, ...]:
+    """What was asked at each turn that a dialogue with frozen turns has."""
+    opening, messages = _opening(sample, scene_of(sample)), [Message("user", turn.user) for turn in dialogue.turns]
+    replies = [Message("assistant", turn.reply) for turn in dialogue.turns]
+    taken = [part for turn in zip(messages, replies, strict=True) for part in turn]
+    return tuple(Request(turn_id(sample.id, turn), (opening, *taken[: 2 * turn + 1])) for turn in range(len(messages)))
+
+
 def constant(samples: Sequence[Sample], reply: str) -> tuple[Dialogue, ...]:
     """Dialogues in which one and the same reply follows every frozen turn."""
     return tuple(Dialogue(sample.id, tuple(Turn(user, reply) for user in scene_of(sample).turns)) for sample in samples)
@@ -189,7 +203,7 @@ def _play(asking: _Asking, samples: Sequence[Sample], speak: _Speak, *, on_progr
             else:
                 one.messages.append(Message("user", said.text))
         going = [one for one in going if one.dialogue.error is None]
-        requests = [Request(f"{one.dialogue.sample_id}#{turn}", (one.opening, *one.messages)) for one in going]
+        requests = [Request(turn_id(one.dialogue.sample_id, turn), (one.opening, *one.messages)) for one in going]
 
         def progress(done: Progress, before: int = before) -> None:
             on_progress(Progress(before + done.done, total, "turns"))

@@ -50,14 +50,21 @@ def family_limitations(judge: str, judged: Mapping[str, str]) -> tuple[str, ...]
     own = family_of(judge)
     if not own:
         return (f"The judge's family is not known ({judge}): it may be that of a side, and judges prefer their own kind.",)
+    kin = {system: model for system, model in judged.items() if own & family_of(model)}
+    strangers = {system: model for system, model in judged.items() if not family_of(model)}
     sentences = []
-    for system, model in judged.items():
-        theirs = family_of(model)
-        if own & theirs:
-            shared = ", ".join(sorted(own & theirs))
-            sentences.append(
-                f"The judge ({judge}) is of one family ({shared}) with the {system} ({model}): it may prefer the {system}."
-            )
-        elif not theirs:
-            sentences.append(f"The family of the {system} ({model}) is not known: the judge ({judge}) may be of the same.")
+    if kin:
+        shared = ", ".join(sorted(own & frozenset().union(*map(family_of, kin.values()))))
+        names = "it" if len(kin) == 1 else "them"
+        sentences.append(f"The judge ({judge}) is of one family ({shared}) with {_named(kin)}: it may prefer {names}.")
+    if strangers:
+        sentences.append(f"The family of {_named(strangers)} is not known: the judge ({judge}) may be of the same.")
     return tuple(sentences)
+
+
+def _named(judged: Mapping[str, str]) -> str:
+    """``the candidate and the base (smollm2)``: systems by their models."""
+    by_model: dict[str, list[str]] = {}
+    for system, model in judged.items():
+        by_model.setdefault(model, []).append(f"the {system.replace('_', ' ')}")
+    return ", ".join(f"{' and '.join(systems)} ({model})" for model, systems in by_model.items())

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Generic, Literal, NamedTuple, TypeVar
 
 from delivery.artifacts import Message, OnProgress, no_progress, sha256_json
+from delivery.errors import EvalIncompleteError, NoVerdict
 from delivery.evaluation.endpoints.endpoint import Endpoint, Request, collect
 from delivery.evaluation.judging.prompts import PAIRWISE, Prompt
 from delivery.evaluation.judging.verdicts import PairwiseReply, Place, pairwise_forms, read_pairwise
@@ -17,6 +18,7 @@ T = TypeVar("T")
 
 MAX_NEW_TOKENS = 300
 NO_VERDICT = "the judge gave no verdict of the form asked for, twice"
+NOTHING_APPLIES = "no point of the rubric applies to any reply"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,17 @@ def compare(
         else:
             found.append(_judgement(pair.id, replies[forward[pair.id].id], replies[backward[pair.id].id]))
     return tuple(found)
+
+
+def not_one(what: str, errors: Sequence[str | None]) -> EvalIncompleteError:
+    """Why nothing could be judged: ``NoVerdict`` where the judge said something to it all, and else what failed first.
+
+    What failed may come another time; what was said stays said.
+    """
+    failed = next((error for error in errors if error and error not in (NO_VERDICT, NOTHING_APPLIES)), None)
+    if failed is None and errors:
+        return NoVerdict(f"{what}: {errors[0] or NO_VERDICT}")
+    return EvalIncompleteError(f"{what}: {failed or 'no samples'}")
 
 
 def key_of(criteria: str, material: Mapping[str, str]) -> str:

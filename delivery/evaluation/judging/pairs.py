@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from delivery.artifacts import Answer, Canary, Estimate, OnProgress, Sample, Scored, Suite, no_progress
-from delivery.errors import EvalIncompleteError
 from delivery.evaluation.judging.calibration import corrected_win_rate
 from delivery.evaluation.judging.families import family_limitations
 from delivery.evaluation.judging.intervals import mean_of_clusters
-from delivery.evaluation.judging.judge import Choice, Judge, Judgement, Pair, compare, transcript
+from delivery.evaluation.judging.judge import Choice, Judge, Judgement, Pair, compare, not_one, transcript
 from delivery.evaluation.judging.length_control import differences, length_controlled
 from delivery.evaluation.judging.results import Contest, Contestant, JudgedPairs, Terms, record
 from delivery.evaluation.judging.rules import CANARIES
@@ -39,7 +38,8 @@ def judge_pairs(
     ``canary_samples`` samples by their hash.
 
     Raises:
-        EvalIncompleteError: of a contestant, or of a canary, not one pair could be judged.
+        NoVerdict: of a contestant, or of a canary, not one pair has a verdict, and to all of them the judge said something.
+        EvalIncompleteError: the same where some have no answer.
         ConfigError, RetryableError: from the judge's endpoint; verdicts given before are kept.
     """
     rules = terms.rules
@@ -68,6 +68,20 @@ def judge_pairs(
     )
 
 
+def duel(
+    judge: Judge, suite: Suite, *, ours: Contestant, theirs: Contestant, terms: Terms, on_progress: OnProgress = no_progress
+) -> tuple[Scored, ...]:
+    """One contestant head to head with another: per sample 1, 0.5 (tie) or 0, or errored, as in ``judge_pairs``.
+
+    Answers that are equal to the letter are ties that nobody has to be asked about. Raises as ``judge_pairs``.
+    """
+    by_id = {answer.sample_id: answer for answer in theirs.answers}
+    outcomes = _contest(judge, suite.samples, ours, by_id, criteria=terms.rules.rubric, on_progress=on_progress)
+    scored = tuple(outcome.scored for outcome in outcomes)
+    _require_some(suite, f"{ours.system} with {theirs.system}", scored)
+    return scored
+
+
 def reasons_to_withhold(terms: Terms, canaries: Sequence[Canary], *, most: float) -> tuple[str, ...]:
     """Why no verdict may be drawn: a judge that nobody measured or that agrees too little, or a canary above ``most``."""
     reasons = []
@@ -80,8 +94,8 @@ def reasons_to_withhold(terms: Terms, canaries: Sequence[Canary], *, most: float
             f"({known.kappa.low:.2f} to {known.kappa.high:.2f}), below the {least:g} that the suite demands"
         )
     reasons += [
-        f"a constant answer ({one.name}) reaches {one.rate.value:.2f} on {one.n} samples, more than the {most:g} that the "
-        "suite allows"
+        f"a constant answer ({one.name.replace('_', ' ')}) reaches {one.rate.value:.2f} on {one.n} samples, more than the "
+        f"{most:g} that the suite allows"
         for one in canaries
         if one.rate.value > most
     ]
@@ -195,8 +209,13 @@ def _summary(
 
 
 def _mean(suite: Suite, name: str, scored: Sequence[Scored], *, seed: int) -> Estimate:
+    known = _require_some(suite, name, scored)
+    return mean_of_clusters([one.score or 0.0 for one in known], [one.cluster for one in known], seed=seed)
+
+
+def _require_some(suite: Suite, name: str, scored: Sequence[Scored]) -> list[Scored]:
     known = counted(scored)
     if not known:
-        first = next((one.error for one in scored if one.error), "no samples")
-        raise EvalIncompleteError(f"suite {suite.name}: {name}: none of {len(scored)} pairs could be judged: {first}")
-    return mean_of_clusters([one.score or 0.0 for one in known], [one.cluster for one in known], seed=seed)
+        what = f"suite {suite.name}: {name}: none of {len(scored)} pairs could be judged"
+        raise not_one(what, [one.error for one in scored])
+    return known

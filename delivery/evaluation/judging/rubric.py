@@ -14,11 +14,10 @@ from dataclasses import replace
 from functools import partial
 
 from delivery.artifacts import Canary, Estimate, OnProgress, Sample, Scored, Suite, no_progress
-from delivery.errors import EvalIncompleteError
 from delivery.evaluation.judging.dialogues import Dialogue, constant, scene_of
 from delivery.evaluation.judging.families import family_limitations
 from delivery.evaluation.judging.intervals import mean_of_clusters
-from delivery.evaluation.judging.judge import Judge, Query, Reply, ask, key_of
+from delivery.evaluation.judging.judge import NOTHING_APPLIES, Judge, Query, Reply, ask, key_of, not_one
 from delivery.evaluation.judging.pairs import counted, reasons_to_withhold, some_samples
 from delivery.evaluation.judging.prompts import RUBRIC
 from delivery.evaluation.judging.results import (
@@ -53,7 +52,8 @@ def judge_dialogues(
 
     Raises:
         ClientDataError: a sample is no role play.
-        EvalIncompleteError: of a player, or of a canary, not one dialogue could be judged.
+        NoVerdict: of a player, or of a canary, not one dialogue has a verdict, and to all of them the judge said something.
+        EvalIncompleteError: the same where some have no reply.
         ConfigError, RetryableError: from the judge's endpoint; verdicts given before are kept.
     """
     plays = [_play(judge, suite, one, terms=terms, on_progress=on_progress) for one in players]
@@ -136,7 +136,7 @@ def _scored(sample: Sample, dialogue: Dialogue | None, replies: Sequence[Reply[M
     cluster = sample.cluster or sample.slices.get("persona", "")
     output = dialogue.text if dialogue is not None and dialogue.turns else None
     if error is not None or not turns:
-        error = error or "no point of the rubric applies to any reply"
+        error = error or NOTHING_APPLIES
         return Scored(sample.id, "", output, None, valid=False, correct=None, error=error, cluster=cluster)
     score = sum(sum(turn) / len(turn) for turn in turns) / len(turns)
     return Scored(
@@ -171,8 +171,7 @@ def _apart(found: Sequence[Scored]) -> Sequence[Scored]:
 def _mean(suite: Suite, name: str, scored: Sequence[Scored], *, seed: int) -> Estimate:
     known = counted(scored)
     if not known:
-        first = next((one.error for one in scored if one.error), "no samples")
-        raise EvalIncompleteError(f"suite {suite.name}: {name}: none of {len(scored)} dialogues could be judged: {first}")
+        raise not_one(f"suite {suite.name}: {name}: none of {len(scored)} dialogues could be judged", [s.error for s in scored])
     return _estimate(known, seed=seed)
 
 

@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from delivery.artifacts import Answer, Scored, Suite, SystemResult
+from delivery.artifacts import JUDGED, Answer, Scored, Suite, SystemResult
 from delivery.errors import EvalIncompleteError
-from delivery.evaluation.scoring.scorers import JUDGED
 from delivery.evaluation.statistics.bootstrap import SEED, Statistic, bootstrap
 from delivery.evaluation.statistics.proportions import cluster_sums, rate
 from delivery.evaluation.system import System
@@ -50,10 +49,10 @@ def summarise(
     ``answers`` bring tokens and seconds; the seconds of single answers are summed.
 
     Raises:
-        EvalIncompleteError: not one sample could be scored.
+        EvalIncompleteError: not one sample could be scored, and no judge decides: without its verdicts there are no metrics.
     """
     counted = [one for one in scored if one.correct is not None]
-    if not counted:
+    if not counted and not suite.judged:
         first = next((one.error for one in scored if one.error), "no samples")
         raise EvalIncompleteError(f"suite {suite.name}: {system.system} answered none of {len(scored)} samples: {first}")
     clusters = [one.cluster for one in counted]
@@ -61,9 +60,10 @@ def summarise(
         metric.name: rate(metric.counts[:, 0], clusters)
         if metric.proportion
         else bootstrap(cluster_sums(metric.counts, clusters), metric.statistic, seed=seed)
-        for metric in metrics_of(suite, counted)
+        for metric in (metrics_of(suite, counted) if counted else ())
     }
-    metrics["invalid_rate"] = rate([not one.valid for one in counted], clusters)
+    if counted:
+        metrics["invalid_rate"] = rate([not one.valid for one in counted], clusters)
     return SystemResult(
         system=system.system,
         model=system.model,
@@ -79,6 +79,7 @@ def summarise(
         prompt_tokens=sum(answer.prompt_tokens or 0 for answer in answers),
         completion_tokens=sum(answer.completion_tokens or 0 for answer in answers),
         seconds=sum(answer.seconds or 0.0 for answer in answers),
+        requests=sum(answer.requests for answer in answers if answer.output is not None),
         suite_sha256=suite.sha256,
     )
 

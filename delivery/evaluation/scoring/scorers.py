@@ -11,7 +11,7 @@ from typing import Any
 
 import jsonschema_rs
 
-from delivery.artifacts import Answer, Sample, Scored, Scorer, Suite
+from delivery.artifacts import JUDGED, Answer, Sample, Scored, Scorer, Suite
 from delivery.client_config import ParseRule
 from delivery.errors import ClientDataError, ConfigError
 from delivery.evaluation.scoring.choices import score_choice, score_preference
@@ -21,8 +21,6 @@ from delivery.evaluation.scoring.parsing import canonical_json, first_json_objec
 from delivery.evaluation.scoring.questions import score_qa
 
 NO_ANSWER = "no answer recorded"
-JUDGED: tuple[Scorer, ...] = ("generation", "role_play")
-"""What no rule can score: a judge does."""
 
 ScoreOne = Callable[[Sample, str], Outcome]
 

@@ -2,12 +2,13 @@
 
 Proportions (accuracy, exact match): exact McNemar test and Tango's interval; where samples come in clusters, the sign-flip
 test over clusters and the same interval at the effective number of samples. F1 and judged scores: bootstrap, of samples or
-of whole clusters. The verdict follows from interval, p-value and margin.
+of whole clusters. Answers that a judge sees side by side: a bootstrap of the win rate, against a draw. The verdict follows
+from interval, p-value and margin.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from scipy.stats import norm
 
 from delivery.artifacts import Comparison, Estimate, Scored, SliceResult, Suite, SuiteResult, SystemName, SystemResult
 from delivery.client_config import Gates
+from delivery.errors import EvalIncompleteError
 from delivery.evaluation.scoring.metrics import Metric, metrics_of, ratio
 from delivery.evaluation.statistics.alignment import Pairs, pair, require_aligned
 from delivery.evaluation.statistics.bootstrap import SEED, Difference, bootstrap, paired_bootstrap
@@ -46,8 +48,19 @@ class _Tested(NamedTuple):
     detectable: float
 
 
-def compare(suite: Suite, systems: Sequence[SystemResult], *, gates: Gates, seed: int = SEED) -> SuiteResult:
+def compare(
+    suite: Suite,
+    systems: Sequence[SystemResult],
+    *,
+    gates: Gates,
+    duels: Mapping[SystemName, Sequence[Scored]] | None = None,
+    seed: int = SEED,
+) -> SuiteResult:
     """The candidate against every other system: on the primary metric, and on exact match where that is another.
+
+    With ``duels``, for a suite of judged pairs, the candidate is compared with those systems that it met head to head, by its
+    win rate less one half, and with no others. Win rates of two systems against a third are not compared: both can lose every
+    time to a strong baseline, and one of them still be the worse.
 
     Margins: ``quantization_margin`` against the adapter, ``champion_margin`` against the champion, ``general_margin``
     against the base on a suite of kind general, else ``baseline_margin``. Without a candidate there are no comparisons
@@ -64,8 +77,11 @@ def compare(suite: Suite, systems: Sequence[SystemResult], *, gates: Gates, seed
     comparisons: list[Comparison] = []
     if candidate is not None:
         for name in AGAINST:
-            if name in by_name:
-                comparisons += _against(suite, candidate, by_name[name], margin=_margin(suite, name, gates), seed=seed)
+            margin = _margin(suite, name, gates)
+            if duels is not None and name in duels:
+                comparisons.append(_duel(suite, name, duels[name], margin=margin, seed=seed))
+            elif duels is None and name in by_name:
+                comparisons += _against(suite, candidate, by_name[name], margin=margin, seed=seed)
     return SuiteResult(
         suite=suite.name,
         kind=suite.kind,
@@ -131,6 +147,36 @@ def _against(suite: Suite, a: SystemResult, b: SystemResult, *, margin: float, s
             )
         )
     return found
+
+
+def _duel(suite: Suite, other: SystemName, met: Sequence[Scored], *, margin: float, seed: int) -> Comparison:
+    counted = [one for one in met if one.score is not None]
+    if not counted:
+        raise EvalIncompleteError(f"suite {suite.name}: of candidate and {other} not one pair could be judged")
+    scores = np.array([(one.score, 1) for one in counted], np.float32)
+    rows = cluster_sums(scores, [one.cluster for one in counted])
+    draws = np.column_stack([rows[:, 1] / 2, rows[:, 1]])
+    win, draw = np.array([1, 1], np.float32), np.array([0.5, 1], np.float32)
+    found = paired_bootstrap(rows, draws, ratio, unit=(win, draw), seed=seed)
+    p_value = found.p_value()
+    return Comparison(
+        a="candidate",
+        b=other,
+        metric=suite.primary_metric,
+        test="judged_pairs",
+        difference=found.value,
+        low=found.low,
+        high=found.high,
+        p_value=p_value,
+        n=len(counted),
+        discordant=(sum(one.score == 1 for one in counted), sum(one.score == 0 for one in counted)),
+        margin=margin,
+        verdict=verdict(found.low, found.high, margin, p_value=p_value),
+        p_margin=found.p_below(-margin),
+        detectable=detectable_by_error(found.error),
+        dropped=len(met) - len(counted),
+        clusters=len(rows) if len(rows) < len(counted) else None,
+    )
 
 
 def _test(ours: Metric, theirs: Metric, pairs: Pairs, *, margin: float, seed: int) -> _Tested:

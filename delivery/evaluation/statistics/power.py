@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Literal
 
 from delivery.artifacts import Check
 
@@ -12,6 +14,12 @@ ALPHA = 0.05
 POWER = 0.80
 ASSUMED_DISCORDANCE = 0.25
 """Share of samples on which exactly one of two systems is right, before anything was measured."""
+
+
+ASSUMED_CHANGED = {"general": 0.10, "quantization": 0.02}
+"""Share of answers that training, and that eight-bit weights, make right or wrong, before anything was measured."""
+ASSUMED_DECIDED = 0.25
+"""Share of judged pairs of such answers that are no tie, likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,3 +89,45 @@ def power_check(power: Power, *, test_share: float) -> Check:
     missing = power.needed - power.n
     remedy = f"label about {math.ceil(missing / test_share):,} more rows, {missing:,} of them for the test"
     return Check("power", "warn", missing, power.sentence, f"{remedy}, or promise less, before money is spent on training")
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """What a gate against a loss is given: ``n`` samples of a suite, and how many answers change from one to the other side.
+
+    ``changed`` is the share of samples on which exactly one of two systems is right, or of pairs that a judge decides; None
+    where nothing was measured yet.
+    """
+
+    suite: str
+    n: int
+    changed: float | None
+    judged: bool = False
+
+
+def guard_check(gate: Literal["general", "quantization"], guards: Sequence[Guard], *, margin: float) -> Check:
+    """Whether suites are large enough for a gate that has to rule out a loss beyond ``margin`` (0 to 1).
+
+    A candidate that is as good passes with 80 % power where so many samples would show a difference as large as the margin.
+    A judged pair scores 1, 0.5 or 0 against a draw, half as far apart as right and wrong. The count is that of the suites that
+    are too small.
+    """
+    said, short, widest = [], 0, 0.0
+    for guard in guards:
+        assumed = ASSUMED_DECIDED if guard.judged else ASSUMED_CHANGED[gate]
+        changed = assumed if guard.changed is None else guard.changed
+        least = detectable_difference(guard.n, discordance=changed / 4 if guard.judged else changed)
+        short, widest = short + (least > margin), max(widest, least)
+        source = "assumed" if guard.changed is None else "seen"
+        said.append(
+            f"{guard.n} samples of {guard.suite} rule out a loss of {100 * least:.1f} points (80 % power, "
+            f"{100 * changed:.0f} % of {'judged pairs decided' if guard.judged else 'answers changed'}, {source})"
+        )
+    key = f"evaluation.gates.{gate}_margin"
+    detail = f"{'; '.join(said)}; {key} allows {100 * margin:.1f}"
+    if not short:
+        return Check(f"power_{gate}", "ok", 0, detail)
+    detail += f": the gate {gate} may hold back a candidate that is as good"
+    wanted = math.ceil(100 * widest) / 100
+    remedy = f"set {key} to {wanted:g} if that loss is bearable, or give it more samples"
+    return Check(f"power_{gate}", "warn", short, detail, remedy)

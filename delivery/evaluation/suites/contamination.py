@@ -43,6 +43,7 @@ def restricted(result: SystemResult, suite: Suite) -> SystemResult:
         prompt_tokens=result.prompt_tokens,
         completion_tokens=result.completion_tokens,
         seconds=result.seconds,
+        requests=result.requests,
         pack_sha256=result.pack_sha256,
     )
 

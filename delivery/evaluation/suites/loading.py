@@ -15,13 +15,13 @@ from typing import Any, Literal, NamedTuple
 import orjson
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from delivery.artifacts import Message, Sample, Scorer, Suite, SuiteKind, sha256_json
+from delivery.artifacts import JUDGED, Message, Sample, Scorer, Suite, SuiteKind, sha256_json
 from delivery.client_config import ParseRule, Section, Vertical, describe, read_yaml
 from delivery.errors import ConfigError
 from delivery.evaluation.scoring.choices import LETTERS
 from delivery.evaluation.scoring.parsing import first_json_object
 from delivery.evaluation.scoring.questions import is_readable
-from delivery.evaluation.scoring.scorers import JUDGED, schema_validator
+from delivery.evaluation.scoring.scorers import schema_validator
 from delivery.evaluation.suites.freezing import frozen
 from delivery.evaluation.suites.references import checked_reference, with_options
 from delivery.settings import Workspace, bundled

@@ -7,7 +7,6 @@ from typing import NamedTuple, cast
 
 from delivery.artifacts import Suite
 from delivery.evaluation.judging.rules import JudgeRules, read_rules
-from delivery.evaluation.scoring.scorers import JUDGED
 from delivery.evaluation.suites.loading import PublicReader, find_suite, read_suite, read_suite_file
 from delivery.evaluation.suites.public import public_suite
 from delivery.settings import Workspace
@@ -29,9 +28,9 @@ def order_suite(entry: str, workspace: Workspace, *, relative_to: Path) -> Order
     reader, colon, path = entry.partition(":")
     if colon:
         suite = public_suite(cast(PublicReader, reader), relative_to / path)
-        return Ordered(suite, JudgeRules() if suite.scorer in JUDGED else None)
+        return Ordered(suite, JudgeRules() if suite.judged else None)
     folder = find_suite(entry, workspace)
     suite = read_suite(folder)
-    if suite.scorer not in JUDGED:
+    if not suite.judged:
         return Ordered(suite, None)
     return Ordered(suite, read_rules(read_suite_file(folder).judge or {}, where=folder / "suite.yaml"))

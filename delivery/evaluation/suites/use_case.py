@@ -10,6 +10,7 @@ import orjson
 from delivery.artifacts import Example, Sample, Suite, sha256_json
 from delivery.client_config import ClientConfig, UseCase
 from delivery.errors import ClientDataError
+from delivery.evaluation.judging.rules import rules_of
 from delivery.evaluation.scoring.choices import LETTERS
 from delivery.evaluation.scoring.questions import is_readable
 from delivery.evaluation.suites.freezing import frozen
@@ -26,7 +27,7 @@ def use_case_suite(config: ClientConfig, test: Sequence[Example]) -> Suite:
 
     ``expected`` is the row's answer. A ``preference`` holds its two answers as options, in an order that the row's id
     decides; a system says which it prefers, or an endpoint scores both as its choices. A ``role_play`` holds the system
-    prompt as its persona and the user's turns.
+    prompt as its persona, the user's turns, and the points that every reply is checked against.
 
     Raises:
         ClientDataError: no rows, an id twice, or an answer that is none; names file and line.
@@ -45,7 +46,7 @@ def use_case_suite(config: ClientConfig, test: Sequence[Example]) -> Suite:
             input_sha256=row.input_sha256,
             slices=slices[index],
             cluster=row.metadata.get(group_by, "") if group_by else "",
-            reference=_reference(use_case, row),
+            reference=_reference(use_case, row, points=config.evaluation.judge.points or ROLE_PLAY_RUBRIC),
         )
         for index, row in enumerate(test)
     )
@@ -59,7 +60,7 @@ def use_case_suite(config: ClientConfig, test: Sequence[Example]) -> Suite:
         json_schema=use_case.json_schema,
         sha256="",
     )
-    return frozen(suite)
+    return frozen(suite, judge=rules_of(config).model_dump(mode="json")) if suite.judged else frozen(suite)
 
 
 def _refuse_twice(test: Sequence[Example]) -> None:
@@ -86,7 +87,7 @@ def _expected(use_case: UseCase, row: Example) -> str:
     return row.answer
 
 
-def _reference(use_case: UseCase, row: Example) -> dict[str, Any]:
+def _reference(use_case: UseCase, row: Example, *, points: Sequence[str]) -> dict[str, Any]:
     if use_case.type == "preference":
         return checked_reference("preference", {"options": _options(row)})
     if use_case.type == "qa":
@@ -95,7 +96,7 @@ def _reference(use_case: UseCase, row: Example) -> dict[str, Any]:
         turns = [message.content for message in row.messages if message.role == "user"]
         persona = next((message.content for message in row.messages if message.role == "system"), use_case.system_prompt)
         try:
-            return checked_reference("role_play", {"persona": persona, "turns": turns, "rubric": ROLE_PLAY_RUBRIC})
+            return checked_reference("role_play", {"persona": persona, "turns": turns, "rubric": list(points)})
         except ValueError as error:
             raise ClientDataError(f"{_where(row)}: messages: {error}") from error
     return {}

@@ -6,9 +6,21 @@ from dataclasses import replace
 
 import pytest
 
-from delivery.artifacts import Check, DataReport, Decision, Gate, Suite, SuiteResult, SystemName, SystemResult
+from delivery.artifacts import (
+    Check,
+    DataReport,
+    Decision,
+    Gate,
+    Judging,
+    Scored,
+    Suite,
+    SuiteResult,
+    SystemName,
+    SystemResult,
+)
+from delivery.client_config import Gates
 from delivery.errors import EvalIncompleteError
-from delivery.evaluation import compare, decide
+from delivery.evaluation import System, compare, decide, summarise
 from tests.delivery.evaluation.cases import classification, config, result
 
 N = 400
@@ -193,3 +205,38 @@ def test_an_adapter_that_ships_as_it_is_was_not_quantized() -> None:
     suite = classification(["dovish"] * N)
     found = decide_on(suite, [system(suite, 300, "candidate", artifact="adapter")])
     assert gate(found, "quantization").passed
+
+
+def test_where_a_judge_may_not_decide_no_gate_that_needs_it_is_passed() -> None:
+    suite = classification(["dovish"] * N)
+    names: tuple[SystemName, ...] = ("candidate", "baseline", "base", "adapter", "champion")
+    found = compare(suite, [system(suite, 300, name) for name in names], gates=config().evaluation.gates)
+    judging = Judging("claude-x", "pairwise 1", "0" * 64, 48, None, None, None, None, (), ("its kappa is 0.31",), ())
+    withheld = decide(config(), [replace(found, comparisons=(), judging=judging)], report(OK))
+    assert [one.name for one in withheld.gates if one.passed] == ["data"]
+    for one in withheld.gates[1:]:
+        assert "as the judge claude-x may not decide: its kappa is 0.31." in one.why
+
+
+def test_judged_pairs_are_told_as_wins_from_a_draw() -> None:
+    suite = replace(classification(["dovish"] * N), scorer="generation")
+    wins = [Scored(f"row-{i}", "", "x", None, valid=True, correct=i % 4 > 0, score=float(i % 4 > 0)) for i in range(N)]
+    names: tuple[SystemName, ...] = ("candidate", "adapter")
+    systems = [summarise(suite, wins, system=System(name, "m")) for name in names]
+    found = compare(suite, systems, gates=config().evaluation.gates, duels={"adapter": wins})
+    (only,) = found.comparisons
+    assert (only.test, only.difference, only.discordant, only.verdict) == ("judged_pairs", 0.25, (300, 100), "better")
+    why = gate(decide(config(), [found], report(OK)), "quantization").why
+    assert "win 75.0 % of the judged pairs with adapter m (measured here) on use_case: +25.0 points from a draw" in why
+
+
+def test_a_draw_on_few_pairs_is_not_shown_to_be_no_loss() -> None:
+    suite = replace(classification(["dovish"] * N), scorer="generation")
+    ties = [Scored(f"row-{i}", "", "x", None, valid=True, correct=False, score=0.5) for i in range(N)]
+    systems = [summarise(suite, ties, system=System(name, "m")) for name in ("candidate", "adapter")]
+
+    def verdict(n: int) -> str:
+        compared = compare(suite, systems, gates=Gates(quantization_margin=0.01), duels={"adapter": ties[:n]})
+        return compared.comparisons[0].verdict
+
+    assert (verdict(60), verdict(N)) == ("inconclusive", "not_worse")

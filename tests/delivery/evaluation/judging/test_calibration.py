@@ -11,7 +11,7 @@ import pytest
 from sklearn.metrics import cohen_kappa_score
 
 from delivery.artifacts import from_json, to_json
-from delivery.errors import EvalIncompleteError
+from delivery.errors import EvalIncompleteError, NoVerdict
 from delivery.evaluation.judging.calibration import (
     calibrate,
     calibration_of,
@@ -97,6 +97,15 @@ def test_labels_of_one_side_alone_measure_nothing(gold: Sequence[Choice]) -> Non
         calibration_of(judged(("a", "a"), ("b", "b")), gold, judge="j")
     with pytest.raises(EvalIncompleteError, match="0 of 1"):
         calibration_of(judged((None, None)), ["a"], judge="j")
+
+
+def test_silence_is_told_from_failure_because_only_failure_may_pass(tmp_path: Path) -> None:
+    pairs = [LabeledPair(Pair(f"p{i}", f"q{i}", "x", "yy"), "a" if i % 2 else "b") for i in range(4)]
+    with pytest.raises(NoVerdict, match=r"0 of 4 labeled pairs have a verdict.*no verdict of the form"):
+        calibrate(judge(tmp_path, lambda _: "Both are nice."), pairs, criteria="any")
+    with pytest.raises(EvalIncompleteError, match="HTTP 500") as failed:
+        calibrate(judge(tmp_path / "other", lambda _: RuntimeError("HTTP 500")), pairs, criteria="any")
+    assert not isinstance(failed.value, NoVerdict)
 
 
 def test_a_perfect_judge_corrects_nothing() -> None:
