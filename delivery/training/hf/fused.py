@@ -45,6 +45,9 @@ def fuse(model: Any) -> Fused:
     updates = [m for m in model.modules() if isinstance(m, LoraLayer) and type(m.base_layer) in (torch.nn.Linear, Linear4bit)]
     networks = [m for m in model.modules() if type(m).__name__ in _NETWORKS and _is_silu(m.act_fn)]
     norms = [m for m in model.modules() if type(m).__name__ in _NORMS and not m.weight.requires_grad]
+    for module in updates:
+        # In evaluation bitsandbytes lays 4-bit weights out anew for a kernel without gradients, and trains on with that.
+        module.base_layer.support_avx512bf16_for_cpu = False
     for modules, forward in ((updates, _update), (networks, _network), (norms, _norm)):
         for module in modules:
             module.forward = partial(forward, module)
