@@ -12,11 +12,13 @@ from peft import LoraConfig, get_peft_model
 from delivery.artifacts import BaseModel, TrainingPlan
 from delivery.training.hf import shared_prefix
 from delivery.training.hf.fused import fuse
+from delivery.training.hf.heap import keep_heap
 from delivery.weights.hf import load_config, load_model
 
 
 def attach_adapter(plan: TrainingPlan, base: BaseModel) -> Any:
     """The frozen base with a fresh adapter, drawn from the plan's seed."""
+    keep_heap()
     dtype = torch.bfloat16 if plan.precision == "bf16" else torch.float32
     shares = shared_prefix.supports(load_config(Path(base.path)))
     shared_prefix.register()
