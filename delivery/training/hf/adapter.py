@@ -11,12 +11,14 @@ from peft import LoraConfig, get_peft_model
 
 from delivery.artifacts import BaseModel, TrainingPlan
 from delivery.training.hf import shared_prefix
-from delivery.training.hf.fused import fuse_updates
+from delivery.training.hf.fused import fuse
+from delivery.training.hf.heap import keep_heap
 from delivery.weights.hf import load_config, load_model
 
 
 def attach_adapter(plan: TrainingPlan, base: BaseModel) -> Any:
     """The frozen base with a fresh adapter, drawn from the plan's seed."""
+    keep_heap()
     dtype = torch.bfloat16 if plan.precision == "bf16" else torch.float32
     shares = shared_prefix.supports(load_config(Path(base.path)))
     shared_prefix.register()
@@ -35,7 +37,7 @@ def attach_adapter(plan: TrainingPlan, base: BaseModel) -> Any:
     model = get_peft_model(model, config)
     # Where the base lies on this machine is nobody's business; its name is.
     model.peft_config["default"].base_model_name_or_path = base.name
-    fuse_updates(model)
+    fuse(model)
     return model
 
 

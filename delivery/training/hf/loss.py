@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 from peft.helpers import disable_input_dtype_casting
 
 from delivery.errors import ConfigError
+from delivery.training.hf.head import answer_losses
 from delivery.training.hf.rows import MicroBatch, shares
 
 
@@ -22,14 +24,22 @@ class AnswerLoss:
         self._model = model
         self._shared = shares(model)
         self._bf16 = precision == "bf16"
-        self._positions = torch.empty(0, dtype=torch.long)
+        self._positions = self._targets = torch.empty(0, dtype=torch.long)
+        # The architectures that share prefixes do nothing to the logits afterwards.
+        self._fused = self._shared and type(head) is torch.nn.Linear and not head.weight.requires_grad
+        if self._fused:
+            head.forward = partial(self._losses, head)
+
+    def _losses(self, head: Any, hidden: torch.Tensor) -> torch.Tensor:
+        """In place of logits."""
+        return answer_losses(hidden.to(head.weight.dtype), head.weight, head.bias, self._targets)
 
     def _keep_answers(self, _: Any, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor]:
         return (inputs[0].flatten(0, -2).index_select(0, self._positions),)
 
     def __call__(self, batch: MicroBatch) -> torch.Tensor:
         """A scalar with gradient; ``batch`` is one that ``Rows`` made."""
-        self._positions = batch["positions"]
+        self._positions, self._targets = batch["positions"], batch["targets"]
         ids, layout = batch["input_ids"], batch["layout"]
         inputs: dict[str, Any] = (
             {"input_ids": ids.view(layout.rows, layout.width)}
@@ -38,6 +48,6 @@ class AnswerLoss:
         )
         # Autocast already gives the adapter bfloat16 inputs; peft would copy each to float32 and back.
         with disable_input_dtype_casting(self._model, self._bf16), torch.autocast(ids.device.type, torch.bfloat16, self._bf16):
-            logits = self._model(**inputs, use_cache=False).logits
-        losses = torch.nn.functional.cross_entropy(logits.float(), batch["targets"], reduction="none")
-        return torch.dot(losses, batch["weights"])
+            out = self._model(**inputs, use_cache=False).logits
+        losses = out if self._fused else torch.nn.functional.cross_entropy(out.float(), self._targets, reduction="none")
+        return torch.dot(losses.float(), batch["weights"])

@@ -17,7 +17,8 @@ TEMPLATE = (
 )
 
 
-def make_tiny_model(folder: Path) -> BaseModel:
+def save_tiny_tokenizer(folder: Path) -> int:
+    """A tokenizer of whole words with a chat template; returns how many words it knows."""
     words = ["<unk>", "<s>", "</s>", "system", "user", "assistant", "sort", "the", "text", *(f"w{i}" for i in range(55))]
     raw = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
     raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -26,9 +27,14 @@ def make_tiny_model(folder: Path) -> BaseModel:
     )
     tokenizer.chat_template = TEMPLATE
     tokenizer.save_pretrained(folder)
+    return len(words)
+
+
+def make_tiny_model(folder: Path) -> BaseModel:
+    words = save_tiny_tokenizer(folder)
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=len(words),
+        vocab_size=words,
         hidden_size=32,
         intermediate_size=64,
         num_hidden_layers=2,
