@@ -58,7 +58,7 @@ def measure(base: BaseModel, steps: int) -> dict[str, float]:
     torch.set_num_threads(here.threads)
     tokenizer = load_tokenizer(Path(base.path))
     model = attach_adapter(plan, base)
-    data = training_rows(model, tokenize(tokenizer, examples), [1.0] * len(examples), plan=plan, pad=tokenizer.eos_token_id)
+    data = training_rows(model, tokenize(tokenizer, examples), plan=plan, pad=tokenizer.eos_token_id)
     training: list[float] = []
     matrix: list[float] = []
     before = Tally.empty()
