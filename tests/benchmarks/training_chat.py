@@ -2,8 +2,8 @@
 
 Prompts and recorded answers from ``../shared/data``: instructions with GPT-4's responses (IFEval), exam questions with the
 letter of the answer (MMLU-Pro), instructions with the better of two outputs (LLMBar). Model, LoRA, precision, batches and
-threads are those of ``training_prefix``; so is the line that comes last. What rows share is the 25 tokens of the system
-prompt that the chat template writes where there is none.
+threads are those of ``training_prefix``; so is the line that comes last, with the losses after the timed steps. What rows
+share is the 25 tokens of the system prompt that the chat template writes where there is none.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from delivery.weights import resolve
 from tests.benchmarks.peers.training import DATA, beside, find_peer, make_task
 
 LONGEST = 6_000
-"""Characters of a row: what the peers' padded micro-batches still take."""
+"""Characters of a row."""
 
 
 def read(*path: str) -> list[dict[str, Any]]:
@@ -50,22 +50,17 @@ def chats(count: int) -> list[Example]:
 def main() -> None:
     """Measure and write the JSON line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sides", default="trl_padding_free,trainer", help="of trl, trl_padding_free, trl_packing and trainer")
-    parser.add_argument("--steps", type=int, default=4, help="of every side, the first not counted")
-    parser.add_argument("--learning-steps", type=int, default=4, help="0: no losses")
-    parser.add_argument("--micro", type=int, default=4, help="rows of a micro-batch of the peers")
+    parser.add_argument("--sides", default="trl,trainer", help="of trl, trl_padding_free, trl_packing and trainer")
+    parser.add_argument("--steps", type=int, default=3, help="of every side, the first not counted")
     asked = parser.parse_args()
     if not DATA.is_dir():
         sys.stderr.write(f"training_chat: no shared data at {DATA}; not measured\n")
         return
     find_peer()
     base = resolve("smollm2-135m-instruct", client_folder=None, cache=get_settings().cache)
-    rows = chats(16 * max(asked.steps, asked.learning_steps) + 16)
-    speed = make_task(base, rows[16:], [], steps=asked.steps, micro=asked.micro)
-    learning = None
-    if asked.learning_steps:
-        learning = make_task(base, rows[16:], rows[:16], steps=asked.learning_steps, micro=asked.micro)
-    found = beside(speed, learning, sides=asked.sides.split(","), peer_steps=asked.steps)
+    rows = chats(16 * asked.steps + 16)
+    task = make_task(base, rows[16:], rows[:16], steps=asked.steps)
+    found = beside(task, None, sides=asked.sides.split(","), peer_steps=asked.steps)
     sys.stdout.write(json.dumps(found) + "\n")
 
 

@@ -34,21 +34,18 @@ def main() -> None:
     """Measure and write the JSON line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sides", default="trl,trainer", help="of trl, trl_padding_free, trl_packing and trainer")
-    parser.add_argument("--steps", type=int, default=5, help="of our side, the first not counted")
+    parser.add_argument("--steps", type=int, default=4, help="of our side, the first not counted")
     parser.add_argument("--peer-steps", type=int, default=2, help="the same of each peer")
-    parser.add_argument("--learning-steps", type=int, default=10, help="0: no losses")
-    parser.add_argument("--micro", type=int, default=4, help="rows of a micro-batch of the peers")
+    parser.add_argument("--learning-steps", type=int, default=10)
     asked = parser.parse_args()
     if not DATA.is_dir():
         sys.stderr.write(f"training_prefix: no shared data at {DATA}; not measured\n")
         return
     find_peer()
     base = resolve("smollm2-135m-instruct", client_folder=None, cache=get_settings().cache)
-    speed = make_task(base, banking77(16 * asked.steps, labels=True), [], steps=asked.steps, micro=asked.micro)
-    learning = None
-    if asked.learning_steps:
-        rows = banking77(16 * asked.learning_steps + 64, labels=False)
-        learning = make_task(base, rows[64:], rows[:64], steps=asked.learning_steps)
+    speed = make_task(base, banking77(16 * asked.steps, labels=True), [], steps=asked.steps)
+    rows = banking77(16 * asked.learning_steps + 64, labels=False)
+    learning = make_task(base, rows[64:], rows[:64], steps=asked.learning_steps)
     found = beside(speed, learning, sides=asked.sides.split(","), peer_steps=asked.peer_steps)
     sys.stdout.write(json.dumps(found) + "\n")
 

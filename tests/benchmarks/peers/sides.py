@@ -1,9 +1,10 @@
 """One side of a training bench in a process of its own: ``python -m tests.benchmarks.peers.sides SIDE TASK``.
 
 ``SIDE`` is ``ours``, ``trl``, ``trl_padding_free``, ``trl_packing`` or ``trainer``. All train the same LoRA on the same
-tokens with the same loss (the mean over the answers' tokens), optimizer, schedule and steps; the peers from defaults that
-favour them: bfloat16 weights under autocast, no gradient checkpointing, micro-batches of ``micro`` rows. The line on stdout
-has the seconds of every step and the validation loss, which one function measures for all.
+tokens with the same loss (the mean over the answers' tokens), optimizer, schedule and steps; the peers in the way that was
+fastest for them here: bfloat16 weights under autocast, no gradient checkpointing, one row at a time (so nothing is padded),
+or some flattened into one. The line on stdout has the seconds of every step and the validation loss, which one function
+measures for all.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ from delivery.training.job import Tally
 from delivery.weights.hf import load_model, load_tokenizer
 
 PEER = "trl==1.16.0"
+MICRO = {"trl": 1, "trainer": 1, "trl_padding_free": 4, "trl_packing": 4}
+"""Rows of a micro-batch, by side."""
 PEER_FOLDER = Path(os.environ.get("DELIVERY_BENCH_TRL") or get_settings().cache / "peers" / PEER.replace("==", "-"))
 
 
@@ -47,7 +50,6 @@ class Task:
     validation: list[Row]
     steps: int
     batch: int
-    micro: int
     threads: int
     learning_rate: float
     seed: int
@@ -119,8 +121,8 @@ def peer(side: str, task: Task, base: BaseModel, adapter: Path) -> list[float]:
         arguments: dict[str, Any] = {
             "output_dir": folder,
             "max_steps": task.steps,
-            "per_device_train_batch_size": task.micro,
-            "gradient_accumulation_steps": task.batch // task.micro,
+            "per_device_train_batch_size": MICRO[side],
+            "gradient_accumulation_steps": task.batch // MICRO[side],
             "learning_rate": task.learning_rate,
             "lr_scheduler_type": "linear",
             "warmup_steps": 1,
@@ -158,12 +160,12 @@ def peer(side: str, task: Task, base: BaseModel, adapter: Path) -> list[float]:
             kinds = {
                 "trl": {},
                 "trl_padding_free": {"padding_free": True},
-                # One packed row holds about the tokens of ``micro`` rows, so a step still sees ``batch`` rows, about.
+                # One packed row holds about the tokens of some rows, so a step still sees ``batch`` rows, about.
                 "trl_packing": {"packing": True, "packing_strategy": "bfd", "per_device_train_batch_size": 1},
             }
             longest = max(len(row.ids) for row in task.rows)
             mean = sum(len(row.ids) for row in task.rows) / len(task.rows)
-            length = max(longest, round(mean * task.micro)) if side == "trl_packing" else None
+            length = max(longest, round(mean * MICRO[side])) if side == "trl_packing" else None
             config = trl.SFTConfig(**{**arguments, "max_length": length, "completion_only_loss": True, **kinds[side]})
             trainer = trl.SFTTrainer(
                 model=model,

@@ -47,7 +47,7 @@ def make_task(base: BaseModel, rows: Sequence[Example], held: Sequence[Example],
     """``steps`` batches of the rows, and the held-out rows, as tokens."""
     tokenizer = load_tokenizer(Path(base.path))
     trained, validation = ([unit[-1] for unit in tokenize(tokenizer, some)] for some in (rows, held))
-    settings = {"batch": 16, "micro": 4, "threads": 2, "learning_rate": 5e-4, "seed": 7, **asked}
+    settings = {"batch": 16, "threads": 2, "learning_rate": 5e-4, "seed": 7, **asked}
     return Task(json.dumps(asdict(base)), trained[: steps * settings["batch"]], validation, steps=steps, **settings)
 
 
@@ -68,27 +68,29 @@ def run(side: str, task: Task) -> Side:
 def beside(speed: Task, learning: Task | None, *, sides: Sequence[str], peer_steps: int) -> dict[str, Any]:
     """Both sides' examples per second (by the median of the steps that both took, the first left out) and losses.
 
-    The fastest of the peers' ways is the peer. The losses come from ``learning``, its seed's noise from ours with another.
+    The fastest of the peers' ways is the peer. The losses are those after ``learning``, or where it is None after ``speed``;
+    ``loss_other_seed`` is ours with an adapter that begins elsewhere.
     """
-    short = replace(speed, steps=peer_steps, rows=speed.rows[: peer_steps * speed.batch], validation=[])
-    mine = run("ours", replace(speed, validation=[])).seconds[1:]
-    theirs = {side: run(side, short).seconds[1:] for side in sides}
-    rates = {side: speed.batch / statistics.median(seconds) for side, seconds in theirs.items()}
-    best = max(rates, key=rates.__getitem__)
-    ratio = {side: statistics.median(seconds) / statistics.median(mine[: len(seconds)]) for side, seconds in theirs.items()}
-    found = {
-        "examples_per_second": round(speed.batch / statistics.median(mine), 3),
-        "peer": f"{PEER} {best}",
-        "peer_examples_per_second": round(rates[best], 4),
-        "ratio": round(ratio[best], 2),
-        "ratios": {side: round(value, 2) for side, value in ratio.items()},
+    validation = speed.validation if learning is None else []
+    mine = run("ours", replace(speed, validation=validation))
+    short = replace(speed, steps=peer_steps, rows=speed.rows[: peer_steps * speed.batch], validation=validation)
+    theirs = {side: run(side, short) for side in sides}
+    best = min(theirs, key=lambda side: statistics.median(theirs[side].seconds[1:]))
+    if learning is None:
+        losses = {"loss": mine.loss, "peer_loss": theirs[best].loss}
+    else:
+        losses = {"loss": run("ours", learning).loss, "peer_loss": run(best, learning).loss}
+    again = learning or speed
+    losses["loss_other_seed"] = run("ours", replace(again, seed=again.seed + 1)).loss
+    common = statistics.median(mine.seconds[1:peer_steps])
+    ratios = {side: statistics.median(found.seconds[1:]) / common for side, found in theirs.items()}
+    return {
+        "examples_per_second": round(speed.batch / common, 3),
+        "peer": f"{PEER} {best}" if best != "trainer" else "transformers Trainer and peft",
+        "peer_examples_per_second": round(speed.batch / statistics.median(theirs[best].seconds[1:]), 4),
+        "ratio": round(ratios[best], 2),
+        "ratios": {side: round(ratio, 2) for side, ratio in ratios.items()},
+        **{key: round(loss, 4) for key, loss in losses.items() if loss is not None},
         "tokens_per_row": round(statistics.mean(len(row.ids) for row in speed.rows), 1),
-        "steps": [len(mine), peer_steps - 1],
+        "seconds": {"ours": mine.seconds, **{side: found.seconds for side, found in theirs.items()}},
     }
-    if learning is not None:
-        found |= {
-            "loss": round(run("ours", learning).loss or 0.0, 4),
-            "loss_other_seed": round(run("ours", replace(learning, seed=learning.seed + 1)).loss or 0.0, 4),
-            "peer_loss": round(run(best, learning).loss or 0.0, 4),
-        }
-    return found
