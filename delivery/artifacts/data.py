@@ -20,6 +20,13 @@ class Message:
 
     role: str
     content: str
+    weight: float = 0.0
+    """Of an assistant's turn before the answer: above nought its tokens are learned as well, with this weight."""
+
+    @property
+    def said(self) -> list[str | float]:
+        """Role and content for a hash, and the weight where there is one."""
+        return [self.role, self.content, self.weight] if self.weight else [self.role, self.content]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +38,7 @@ class Example:
     answer: str
     split: Split | None = None
     weight: float = 1.0
+    """Of the answer's tokens in training."""
     metadata: dict[str, str] = field(default_factory=dict)
     source: str = ""
     line: int = 0

@@ -26,6 +26,14 @@ class BaseModel:
 
 
 @dataclass(frozen=True, slots=True)
+class Opening:
+    """``tokens`` that ``rows`` rows begin with alike, beyond a shorter opening that they share with more."""
+
+    tokens: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
 class TokenStats:
     """Token counts of the training rows under the base model's tokenizer and chat template."""
 
@@ -37,6 +45,8 @@ class TokenStats:
     """Tokens of the longest answer in training and validation: bounds how much any system may generate."""
     shared_prefix: int = 0
     """Opening tokens that all training rows share and that training computes once per micro-batch."""
+    openings: tuple[Opening, ...] = ()
+    """All that random batches of the training rows are likely to share, that of all rows included."""
 
 
 @dataclass(frozen=True, slots=True)

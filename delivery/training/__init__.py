@@ -6,10 +6,13 @@ from pathlib import Path
 
 from delivery.artifacts import Adapter, BaseModel, Machine, OnProgress, Splits, TokenStats, TrainingPlan, no_progress
 from delivery.errors import ClientDataError
-from delivery.training.batches import shared_length
+from delivery.training.packing import openings
 from delivery.training.plan import make_plan
 
 __all__ = ["count_tokens", "make_plan", "measure_machine", "train"]
+
+_LIKELY_BATCH = 16
+"""Rows: which openings are worth telling of."""
 
 
 def measure_machine() -> Machine:
@@ -27,25 +30,24 @@ def count_tokens(base: BaseModel, splits: Splits) -> TokenStats:
         ConfigError: the base's chat template does not take the rows' roles.
     """
     from delivery.training.hf import shared_prefix
+    from delivery.training.hf.rows import tokenize
     from delivery.weights import hf
 
     if not splits.train:
         raise ClientDataError("data: there is no training row; add rows or lower data.splits.test")
     tokenizer = hf.load_tokenizer(Path(base.path))
-    train, validation = (
-        [hf.render(tokenizer, example.messages, example.answer) for example in rows]
-        for rows in (splits.train, splits.validation)
-    )
-    both = [*train, *validation]
+    train, validation = (tokenize(tokenizer, rows) for rows in (splits.train, splits.validation))
+    whole = [unit[-1].ids for unit in train]
+    shares = shared_prefix.supports(hf.load_config(Path(base.path)))
+    shared = openings(whole, batch_size=_LIKELY_BATCH) if shares else ()
     return TokenStats(
         rows=len(train),
-        tokens=sum(len(row.ids) for row in train),
-        supervised_tokens=sum(len(row.ids) - row.answer_start for row in train),
-        longest=max(len(row.ids) for row in both),
-        longest_answer=max(len(row.ids) - row.answer_start for row in both),
-        shared_prefix=shared_length([row.ids for row in train], [row.answer_start for row in train])
-        if shared_prefix.supports(hf.load_config(Path(base.path)))
-        else 0,
+        tokens=sum(map(len, whole)),
+        supervised_tokens=sum(len(row.ids) - row.answer_start for unit in train for row in unit),
+        longest=max(len(row.ids) for unit in (*train, *validation) for row in unit),
+        longest_answer=max(len(unit[-1].ids) - unit[-1].answer_start for unit in (*train, *validation)),
+        shared_prefix=sum(opening.tokens for opening in shared if opening.rows == len(train)),
+        openings=shared,
     )
 
 

@@ -54,7 +54,7 @@ class Job:
     def sha256(self) -> str:
         """Names what decides the weights: recipe, base and rows; not the machine's speed, nor where things lie."""
         recipe = {key: getattr(self.plan, key) for key in _RECIPE}
-        rows = [[[(m.role, m.content) for m in e.messages], e.answer, e.weight] for e in self.train]
+        rows = [[[m.said for m in e.messages], e.answer, e.weight] for e in self.train]
         return sha256_json([recipe, self.plan.machine.device, self.base.sha256, rows])
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from math import sqrt
 
 from delivery.artifacts import TokenStats
+from delivery.training.packing import expected_tokens
 
 PLAIN_ATTENTION_UP_TO = 512
-"""Tokens of the longest row. On a CPU the backward pass of fused attention in bfloat16 is slower than the plain one up to
-about here."""
+"""Tokens that a query sees. On a CPU attention keeps the scores of up to so many for the backward pass, and computes those of
+more again."""
 _PROCESS_BYTES = 550_000_000
 """Interpreter and libraries."""
 _VOCABULARY = 131_072
@@ -17,7 +19,8 @@ _VOCABULARY = 131_072
 
 def rows_at_once(stats: TokenStats, micro_batch_tokens: int) -> float:
     """How many rows of the mean length a micro-batch holds beside the tokens that they share."""
-    return max(1.0, (micro_batch_tokens - stats.shared_prefix) / (stats.tokens / stats.rows - stats.shared_prefix))
+    fits = bisect_left(range(1, stats.rows + 1), True, key=lambda rows: expected_tokens(stats, rows) > micro_batch_tokens)
+    return max(1.0, float(fits))
 
 
 def adapter_parameters(parameters: int, rank: int) -> float:

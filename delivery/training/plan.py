@@ -17,6 +17,7 @@ from delivery.client_config import Training
 from delivery.errors import ConfigError
 from delivery.training.batches import validation_rows, validation_steps
 from delivery.training.memory import peak_bytes, rows_at_once
+from delivery.training.packing import expected_tokens
 from delivery.training.recipe import Recipe, choose
 
 START_SECONDS = 15.0
@@ -133,18 +134,19 @@ def _fit(training: Training, base: BaseModel, stats: TokenStats, *, machine: Mac
 
 
 def _sharing(stats: TokenStats, fit: _Fit, recipe: Recipe) -> list[str]:
-    if not stats.shared_prefix:
-        return []
     saved = 1.0 - _computed_per_row(stats, fit, recipe) / (stats.tokens / stats.rows)
-    return [
-        f"All rows open with the same {stats.shared_prefix} tokens: computed once per micro-batch, with the same gradients, "
-        f"which saves {saved:.0%} of the work."
-    ]
+    if stats.shared_prefix:
+        what = f"All rows open with the same {stats.shared_prefix} tokens"
+    elif stats.openings:
+        what = f"Rows share {len(stats.openings)} openings, the longest of {stats.openings[0].tokens} tokens"
+    else:
+        return []
+    return [f"{what}: computed once per micro-batch, with the same gradients, which saves {saved:.0%} of the work."]
 
 
 def _computed_per_row(stats: TokenStats, fit: _Fit, recipe: Recipe) -> float:
     at_once = min(float(recipe.batch_size), rows_at_once(stats, fit.micro_batch_tokens))
-    return stats.tokens / stats.rows - stats.shared_prefix * (1.0 - 1.0 / at_once)
+    return expected_tokens(stats, at_once) / at_once
 
 
 def _length(training: Training, base: BaseModel, stats: TokenStats, *, machine: Machine, recipe: Recipe, fit: _Fit) -> _Length:

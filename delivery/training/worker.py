@@ -78,14 +78,12 @@ class Worker:
         tokenizer = load_tokenizer(Path(job.base.path))
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
         seen = job.validation[: batches.validation_rows(plan.steps, plan.batch_size)]
-        train, held = (
-            (tokenize(tokenizer, examples), [example.weight for example in examples]) for examples in (job.train, seen)
-        )
+        train, held = (tokenize(tokenizer, examples) for examples in (job.train, seen))
         return StepTrainer(
             model,
             plan,
-            steps=training_rows(model, *train, plan=plan, pad=pad),
-            validation=validation_rows(model, *held, plan=plan, pad=pad) if seen else None,
+            steps=training_rows(model, train, plan=plan, pad=pad),
+            validation=validation_rows(model, held, plan=plan, pad=pad) if seen else None,
             run=Run(folder=self._workdir.checkpoints, tally=Tally.empty(), watch=self._tell, stop=self._stop),
         )
 

@@ -113,7 +113,7 @@ def measure(base: BaseModel, case: Case, *, warming: int = 1) -> Measured:
     tokenizer = load_tokenizer(Path(base.path))
     model = attach_adapter(plan, base)
     work = _Work.of(base, model)
-    data = training_rows(model, tokenize(tokenizer, examples), [1.0] * len(examples), plan=plan, pad=tokenizer.eos_token_id)
+    data = training_rows(model, tokenize(tokenizer, examples), plan=plan, pad=tokenizer.eos_token_id)
     rates: list[tuple[float, float, float, float]] = []
     before = Tally.empty()
 

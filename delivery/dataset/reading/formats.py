@@ -85,7 +85,8 @@ def refuse_other(row: Mapping[str, Any], reader: Reader, container: Container) -
 def _chat(row: Mapping[str, Any]) -> Labeled:
     """OpenAI's chat format: the last message is the assistant's, and it is the answer.
 
-    A weight on that message is the row's; on others it has no effect, because only the answer is trained on.
+    A weight on that message multiplies the row's. An earlier turn of the assistant is trained on as well where it has a
+    weight above nought, and not where it has none.
     """
     return _conversation(row, "messages", tools="tools" if row.get("tools") is not None else "functions")
 
@@ -217,7 +218,7 @@ def _reply(value: Any, field: str, asked: tuple[Message, ...]) -> _Reply:
     end = f"{field}[{len(value) - 1}]"
     if last.role != "assistant":
         raise BadRow(f"is the {last.role}'s; give one message, the assistant's", field=end)
-    if before and tuple(before) != asked:
+    if before and [(m.role, m.content) for m in before] != [(m.role, m.content) for m in asked]:
         raise BadRow("has messages that differ from the prompt's; give one message, the assistant's", field=field)
     return _Reply(last.content, f"{end}.content", weight)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from delivery.artifacts import Example, LabeledDataset, Message, input_key_of, sha256_json
@@ -124,12 +125,14 @@ class _Rows:
         answer = self._check(labeled.answer, labeled.answer_field)
         split = row_split(row.get("split"))
         weight = weight_of(row.get("weight"))
+        if weight != 1.0:
+            messages = tuple([replace(m, weight=weight_of(weight * m.weight)) if m.weight else m for m in messages])
         if labeled.weight != 1.0:
             weight = weight_of(weight * labeled.weight)
         metadata = row_metadata(row, further)
         key = input_key_of(messages)
         # Everything that the row says (its own id, too), and nothing about where it stood.
-        said = [own, [[m.role, m.content] for m in messages], answer, split, weight, metadata]
+        said = [own, [m.said for m in messages], answer, split, weight, metadata]
         content = bytes.fromhex(sha256_json([*said, labeled.rejected] if labeled.rejected else said))
         name = self._name(own, key, content)
         if name is not None:

@@ -104,7 +104,8 @@ class _Conversation:
         if role == "system" and self.messages:
             raise BadRow("a system message may only stand first; move it there", field=f"{field}.{dialect.role}")
         content, place = turn.get(dialect.content), f"{field}.{dialect.content}"
-        self.weight = weight_of(turn.get("weight"), f"{field}.weight")
+        given = turn.get("weight")
+        self.weight = weight_of(given, f"{field}.weight")
         if role == "call":
             self._calls = calls_in(visible_text(content, place), place)
         else:
@@ -114,7 +115,9 @@ class _Conversation:
         says_nothing = not content or (isinstance(content, str) and not is_visible(content))
         if role != "call" and not (parts and says_nothing):
             parts.insert(0, text_of(content, place))
-        self.messages.append(Message("assistant" if role == "call" else role, "\n".join(parts)))
+        # Unless a weight says otherwise, the last answer alone is learned.
+        weight = 0.0 if given is None else self.weight
+        self.messages.append(Message("assistant" if role == "call" else role, "\n".join(parts), weight))
 
     def _add_result(self, turn: dict[str, Any], field: str) -> None:
         content, place = turn.get(self._dialect.content), f"{field}.{self._dialect.content}"

@@ -23,6 +23,10 @@ def to_chat_row(example: Example) -> dict[str, Any]:
     """
     asked = [_turn(message) for message in example.messages]
     answer = _turn(Message("assistant", example.answer))
+    # Beside turns with weights of their own the row's weight is the answer's; elsewhere it would multiply theirs.
+    several = any(message.weight for message in example.messages)
+    if several:
+        answer["weight"] = example.weight
     row: dict[str, Any]
     if example.rejected:
         rejected = _turn(Message("assistant", example.rejected))
@@ -33,7 +37,7 @@ def to_chat_row(example: Example) -> dict[str, Any]:
         row["id"] = example.id
     if example.split is not None:
         row["split"] = example.split
-    if example.weight != 1.0:
+    if example.weight != 1.0 and not several:
         row["weight"] = example.weight
     if example.metadata:
         row["metadata"] = dict(example.metadata)
@@ -55,7 +59,7 @@ def from_chat_row(row: Mapping[str, Any], *, source: str = "", line: int = 0) ->
             messages=labeled.messages,
             answer=labeled.answer,
             split=row_split(row.get("split")),
-            weight=weight_of(row.get("weight")),
+            weight=weight_of(row.get("weight")) * labeled.weight,
             metadata=row_metadata(row, ()),
             source=source,
             line=line,
@@ -67,5 +71,6 @@ def from_chat_row(row: Mapping[str, Any], *, source: str = "", line: int = 0) ->
         raise ClientDataError(f"{source}:{line}: {field}{bad.what}") from bad
 
 
-def _turn(message: Message) -> dict[str, str]:
-    return {"role": message.role, "content": message.content}
+def _turn(message: Message) -> dict[str, Any]:
+    turn: dict[str, Any] = {"role": message.role, "content": message.content}
+    return turn | {"weight": message.weight} if message.weight else turn

@@ -11,6 +11,7 @@ from peft.helpers import disable_input_dtype_casting
 from delivery.errors import ConfigError
 from delivery.training.hf.head import answer_losses
 from delivery.training.hf.rows import MicroBatch, shares
+from delivery.training.hf.shared_prefix import views_of
 
 
 class AnswerLoss:
@@ -22,11 +23,11 @@ class AnswerLoss:
             raise ConfigError("base_model: this architecture has no output layer to learn answers through; use another base")
         head.register_forward_pre_hook(self._keep_answers)
         self._model = model
-        self._shared = shares(model)
+        self._packs = shares(model)
         self._bf16 = precision == "bf16"
         self._positions = self._targets = torch.empty(0, dtype=torch.long)
         # The architectures that share prefixes do nothing to the logits afterwards.
-        self._fused = self._shared and type(head) is torch.nn.Linear and not head.weight.requires_grad
+        self._fused = self._packs and type(head) is torch.nn.Linear and not head.weight.requires_grad
         if self._fused:
             head.forward = partial(self._losses, head)
 
@@ -39,15 +40,16 @@ class AnswerLoss:
 
     def __call__(self, batch: MicroBatch) -> torch.Tensor:
         """A scalar with gradient; ``batch`` is one that ``Rows`` made."""
+        return torch.dot(self.by_token(batch), batch["weights"])
+
+    def by_token(self, batch: MicroBatch) -> torch.Tensor:
+        """The negative log-likelihood of every answer token, row after row, unweighted."""
         self._positions, self._targets = batch["positions"], batch["targets"]
-        ids, layout = batch["input_ids"], batch["layout"]
-        inputs: dict[str, Any] = (
-            {"input_ids": ids.view(layout.rows, layout.width)}
-            if not self._shared
-            else {"input_ids": ids, "position_ids": batch["position_ids"], "layout": layout}
-        )
+        ids = batch["input_ids"]
+        inputs: dict[str, Any] = {"input_ids": ids}
+        if self._packs:
+            inputs |= {"position_ids": batch["position_ids"], "layout": views_of(batch["layout"], ids.device)}
         # Autocast already gives the adapter bfloat16 inputs; peft would copy each to float32 and back.
         with disable_input_dtype_casting(self._model, self._bf16), torch.autocast(ids.device.type, torch.bfloat16, self._bf16):
             out = self._model(**inputs, use_cache=False).logits
-        losses = out if self._fused else torch.nn.functional.cross_entropy(out.float(), self._targets, reduction="none")
-        return torch.dot(losses.float(), batch["weights"])
+        return out.float() if self._fused else torch.nn.functional.cross_entropy(out.float(), self._targets, reduction="none")

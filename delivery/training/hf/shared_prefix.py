@@ -1,36 +1,39 @@
-"""Attention of rows that share their opening tokens, which are computed once for all of them.
+"""Attention over packed rows: several rows in one sequence, openings that they share computed once, and no padding.
 
-A micro-batch is one sequence: the shared tokens, then each row's own, padded on the right to one width. Every own token
-attends to the shared ones and to those before it in its row, which is what it would see if its row stood alone; each row
-continues the positions of the prefix. So loss and gradients are those of training on every row by itself (the gradient of
-the shared tokens being the sum over the rows), for less work: linear layers see the shared tokens once instead of once
-per row. The idea is that of prefix sharing in serving (Juravsky et al., "Hydragen", 2024), here with a backward pass.
+Every token attends to the segments that its own follows on, and to its segment up to itself, which is what it would see if
+its row stood alone; its position is that in its row (see ``delivery.training.packing``). So loss and gradients are those of
+training on every row by itself, the gradient of a shared token being the sum over its rows, for less work: linear layers
+see shared tokens once. The idea is that of prefix sharing in serving (Juravsky et al., "Hydragen", 2024), here as a tree
+and with a backward pass.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface
 
 from delivery.training.memory import PLAIN_ATTENTION_UP_TO
+from delivery.training.packing import Block, Pack, blocks
 
 NAME = "shared_prefix"
 
 _PLAIN_ATTENTION = ("llama", "qwen2", "qwen3", "smollm3")
 """Architectures whose attention is the softmax of scaled products over all earlier tokens, and nothing else."""
+_PLAIN_QUERIES = 128
+"""Queries of a block for plain products: its scores stay in the caches, and few of them are hidden ones."""
+_FUSED_QUERIES = 512
+"""Queries of a block for fused kernels, which gain by length and lose by masks."""
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """A micro-batch of ``prefix`` shared tokens and then ``rows`` rows of ``width`` own tokens each."""
+class View(NamedTuple):
+    """A block of queries and what they may not see, or in ``_fused`` may: bool (queries, keys); None for a plain triangle."""
 
-    prefix: int
-    rows: int
-    width: int
+    block: Block
+    mask: torch.Tensor | None
 
 
 def supports(config: Any) -> bool:
@@ -44,6 +47,28 @@ def register() -> None:
     AttentionMaskInterface.register(NAME, _no_mask)
 
 
+def views_of(packed: Pack, device: torch.device) -> tuple[View, ...]:
+    """What the attention of every layer needs to know of a packed sequence; a model is given it as ``layout``."""
+    starts = torch.zeros(packed.tokens, dtype=torch.long)
+    for segment in packed.segments:
+        starts[segment.start : segment.end] = segment.start
+    plain = _plain_on(device)
+    found = []
+    for block in blocks(packed, tokens=_PLAIN_QUERIES if plain else _FUSED_QUERIES, cut=plain):
+        queries, keys = torch.arange(block.start, block.end)[:, None], torch.arange(block.own, block.end)
+        mask = (keys < starts[block.start : block.end, None]) | (keys > queries)
+        if not plain:
+            before = sum(end - start for start, end in block.before)
+            mask = torch.nn.functional.pad(~mask, (before, 0), value=True)
+        alone = not block.before and int(starts[block.end - 1]) == block.start
+        found.append(View(block, None if alone and not plain else mask.to(device)))
+    return tuple(found)
+
+
+def _plain_on(device: torch.device) -> bool:
+    return device.type == "cpu"
+
+
 def _no_mask(*_: Any, **__: Any) -> None:
     return None
 
@@ -55,75 +80,101 @@ def _attention(
     value: torch.Tensor,
     _: Any,
     *,
-    layout: Layout,
+    layout: Sequence[View],
     scaling: float,
     **__: Any,
 ) -> tuple[torch.Tensor, None]:
     """Shapes: query (1, heads, tokens, d), key and value (1, key heads, tokens, d); returns (1, tokens, heads, d)."""
-    kv, dim = key.shape[1], key.shape[3]
-    group, prefix = query.shape[1] // kv, layout.prefix
-    plain = query.device.type == "cpu" and prefix + layout.width <= PLAIN_ATTENTION_UP_TO
-    attend = _plain if plain else _fused
-    parts = []
-    if prefix:
-        # The prefix is a row of its own, with nothing before it.
-        alone = query[:, :, :prefix].reshape(1, kv, group, prefix, dim)
-        here = attend(alone, key[:, :, :prefix], value[:, :, :prefix], None, scaling)
-        parts.append(here.permute(0, 3, 1, 2, 4).reshape(1, prefix, kv * group, dim))
-    rows, width = layout.rows, layout.width
-    own_query = query[0, :, prefix:].reshape(kv, group, rows, width, dim).permute(2, 0, 1, 3, 4)
-    own_key, own_value = (x[0, :, prefix:].reshape(kv, rows, width, dim).transpose(0, 1) for x in (key, value))
-    before = (key[0, :, :prefix], value[0, :, :prefix]) if prefix else None
-    own = attend(own_query, own_key, own_value, before, scaling)
-    parts.append(own.permute(0, 3, 1, 2, 4).reshape(1, rows * width, kv * group, dim))
-    return torch.cat(parts, dim=1) if prefix else parts[0], None
+    attend = _Blocks.apply if _plain_on(query.device) else _fused
+    return attend(query, key, value, layout, scaling), None
 
 
-_Pair = tuple[torch.Tensor, torch.Tensor]
+def _keys(x: torch.Tensor, block: Block, dim: int) -> torch.Tensor:
+    """The keys (or values) of a block: those before, and its own."""
+    own = x.narrow(dim, block.own, block.end - block.own)
+    return torch.cat([*(x.narrow(dim, a, b - a) for a, b in block.before), own], dim) if block.before else own
 
 
-def _plain(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, before: _Pair | None, scaling: float) -> torch.Tensor:
-    """Causal attention of rows, each after the tokens of ``before``; the scores to those are one product for all rows.
+class _Blocks(torch.autograd.Function):
+    """Block after block, with plain products whose scores fit into the caches.
 
-    Shapes: query (rows, key heads, group, width, d), key and value (rows, key heads, width, d), ``before`` two of
-    (key heads, prefix, d); returns the shape of query.
+    On a CPU that beats torch's fused attention, above all backward in bfloat16. Scores of blocks with few keys are kept for
+    the backward pass; those of longer ones are computed again, so memory does not grow with the square of a row.
     """
-    rows, kv, group, width, dim = query.shape
-    flat = (query * scaling).reshape(rows * kv, group * width, dim)
-    own = torch.bmm(flat, key.reshape(rows * kv, width, dim).transpose(1, 2)).view(rows, kv, group, width, width)
-    later = torch.ones(width, width, dtype=torch.bool, device=query.device).triu(1)
-    scores = own.masked_fill(later, float("-inf"))
-    if before is not None:
-        keys, values = before
-        over = flat.view(rows, kv, group * width, dim).transpose(0, 1).reshape(kv, rows * group * width, dim)
-        far = torch.bmm(over, keys.transpose(1, 2)).view(kv, rows, group, width, -1).transpose(0, 1)
-        scores = torch.cat([far, scores], dim=-1)
-    shares = torch.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
-    mine = shares[..., -width:].reshape(rows * kv, group * width, width)
-    out = torch.bmm(mine, value.reshape(rows * kv, width, dim)).view(rows, kv, group, width, dim)
-    if before is not None:
-        theirs = shares[..., :-width].transpose(0, 1).reshape(kv, rows * group * width, -1)
-        out = out + torch.bmm(theirs, values).view(kv, rows, group, width, dim).transpose(0, 1)
-    return out
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> torch.Tensor:
+        query, key, value, views, scaling = inputs
+        query, key, value = query[0], key[0], value[0]
+        out = query.new_empty(query.shape[1], query.shape[0], query.shape[2])
+        kept = []
+        for view in views:
+            shares = _shares(_queries(query, view.block, key.shape[0], scaling), key, view)
+            got = torch.bmm(shares, _keys(value, view.block, 1))
+            out[view.block.start : view.block.end] = got.view(query.shape[0], -1, query.shape[2]).transpose(0, 1)
+            if shares.shape[2] <= PLAIN_ATTENTION_UP_TO:
+                kept.append(shares)
+        ctx.save_for_backward(query, key, value, *kept)
+        ctx.views, ctx.scaling = views, scaling
+        return out[None]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        query, key, value, *kept = ctx.saved_tensors
+        heads, _, dim = query.shape
+        kept.reverse()
+        to_query = torch.empty_like(query)
+        # Many blocks add to the keys that they share: in float32, whatever the precision of each.
+        wide = torch.promote_types(query.dtype, torch.float32)
+        to_key, to_value = (torch.zeros_like(x, dtype=wide) for x in (key, value))
+        for view in ctx.views:
+            block = view.block
+            queries = _queries(query, block, key.shape[0], ctx.scaling)
+            keys = _keys(key, block, 1)
+            shares = kept.pop() if keys.shape[1] <= PLAIN_ATTENTION_UP_TO else _shares(queries, key, view)
+            gradient = gradients[0][0, block.start : block.end].transpose(0, 1).reshape(queries.shape)
+            to_shares = torch.bmm(gradient, _keys(value, block, 1).transpose(1, 2))
+            to_scores = torch._softmax_backward_data(to_shares, shares, -1, shares.dtype)
+            to_query[:, block.start : block.end] = torch.bmm(to_scores, keys).mul_(ctx.scaling).view(heads, -1, dim)
+            _add(to_key, block, torch.bmm(to_scores.transpose(1, 2), queries))
+            _add(to_value, block, torch.bmm(shares.transpose(1, 2), gradient))
+        return to_query[None], to_key.to(key.dtype)[None], to_value.to(value.dtype)[None], None, None
 
 
-def _fused(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, before: _Pair | None, scaling: float) -> torch.Tensor:
-    """The same by torch's kernels, which keep no scores; every row gets a copy of the prefix's keys and values."""
-    rows, kv, group, width, dim = query.shape
-    mask = None
-    if before is not None:
-        key, value = (
-            torch.cat([shared.expand(rows, -1, -1, -1), own], dim=2) for shared, own in zip(before, (key, value), strict=True)
+def _queries(query: torch.Tensor, block: Block, key_heads: int, scaling: float) -> torch.Tensor:
+    """A block's scaled queries, those of heads that share a key head as rows of one matrix: (key heads, group x queries, d)."""
+    return (query[:, block.start : block.end] * scaling).reshape(key_heads, -1, query.shape[2])
+
+
+def _shares(queries: torch.Tensor, key: torch.Tensor, view: View) -> torch.Tensor:
+    """How much each query takes of each key: (key heads, group x queries, keys)."""
+    scores = torch.bmm(queries, _keys(key, view.block, 1).transpose(1, 2))
+    assert view.mask is not None
+    count, own = view.mask.shape
+    scores.view(len(scores), -1, count, scores.shape[2])[..., -own:].masked_fill_(view.mask, float("-inf"))
+    return torch.softmax(scores, dim=-1)
+
+
+def _add(total: torch.Tensor, block: Block, part: torch.Tensor) -> None:
+    """Add what a block gives to its keys where they stand."""
+    at = 0
+    for start, end in (*block.before, (block.own, block.end)):
+        total[:, start:end] += part[:, at : at + end - start]
+        at += end - start
+
+
+def _fused(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, views: Sequence[View], scaling: float) -> torch.Tensor:
+    """Block after block by torch's kernels, which keep no scores."""
+    parts = [
+        scaled_dot_product_attention(
+            query[:, :, block.start : block.end],
+            _keys(key, block, 2),
+            _keys(value, block, 2),
+            attn_mask=mask,
+            is_causal=mask is None,
+            scale=scaling,
+            enable_gqa=query.shape[1] > key.shape[1],
         )
-        length = key.shape[2]
-        mask = torch.ones(width, length, dtype=torch.bool, device=query.device).tril(length - width)
-    out = scaled_dot_product_attention(
-        query.reshape(rows, kv * group, width, dim),
-        key,
-        value,
-        attn_mask=mask,
-        is_causal=mask is None,
-        scale=scaling,
-        enable_gqa=group > 1,
-    )
-    return out.view(rows, kv, group, width, dim)
+        for block, mask in views
+    ]
+    return torch.cat(parts, dim=2).transpose(1, 2)

@@ -156,6 +156,34 @@ class TestChat:
         turns = [user(), assistant(weight=0), user(), assistant(weight=last)]
         assert only(write, {"messages": turns, "weight": row}).weight == expected
 
+    @pytest.mark.parametrize(
+        ("earlier", "last", "row", "expected"),
+        [
+            (None, 1, None, [0.0, 1.0]),
+            (0, 1, 2, [0.0, 2.0]),
+            (1, None, None, [1.0, 1.0]),
+            (0.5, 3, 2, [1.0, 6.0]),
+            (1, 0, 2, [2, 0]),
+        ],
+    )
+    def test_an_earlier_turn_is_learned_where_it_has_a_weight(
+        self, write: Write, earlier: Any, last: Any, row: Any, expected: list[float]
+    ) -> None:
+        turns = [user(), assistant(weight=earlier), user(), assistant(weight=last)]
+        given = only(write, {"messages": turns, "weight": row})
+        assert [given.messages[1].weight, given.weight] == expected
+        assert given.messages[0].weight == given.messages[2].weight == 0.0
+
+    def test_a_weight_that_is_not_given_changes_no_hash(self, write: Write) -> None:
+        turns = [user(), assistant("Fine."), user(), assistant("Good.")]
+        silent = [user(), assistant("Fine.", weight=0), user(), assistant("Good.", weight=1)]
+        spoken = [user(), assistant("Fine.", weight=1), user(), assistant("Good.")]
+        plain, same, other = (load([write({"messages": one})]) for one in (turns, silent, spoken))
+        assert plain.fingerprint == same.fingerprint == "0d7ee8461f37b4e80e02a1fd4d61bea54c92a50a7bb7791440ca62911e107112"
+        assert other.fingerprint != plain.fingerprint
+        assert other.examples[0].input_key == plain.examples[0].input_key
+        assert other.examples[0].input_sha256 == plain.examples[0].input_sha256
+
     def test_text_parts_are_joined(self, write: Write) -> None:
         parts = [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]
         given = only(write, {"messages": [user(parts), assistant(parts)]})

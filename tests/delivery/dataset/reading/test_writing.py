@@ -17,7 +17,10 @@ from delivery.errors import ClientDataError
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=30).filter(is_visible)
 names = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1, max_size=12)
 values = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
-turns = st.lists(st.builds(Message, st.sampled_from(["user", "assistant"]), texts), max_size=3)
+weights = st.sampled_from([0.0, 0.0, 1.0, 0.1])
+turns = st.lists(
+    st.builds(Message, st.just("user"), texts) | st.builds(Message, st.just("assistant"), texts, weights), max_size=3
+)
 
 
 @st.composite
