@@ -8,8 +8,9 @@ from delivery.artifacts import Adapter, BaseModel, Machine, OnProgress, Splits, 
 from delivery.errors import ClientDataError
 from delivery.training.batches import shared_length
 from delivery.training.plan import make_plan
+from delivery.training.ranks import spread
 
-__all__ = ["count_tokens", "make_plan", "measure_machine", "train"]
+__all__ = ["count_tokens", "make_plan", "measure_machine", "spread", "train"]
 
 
 def measure_machine() -> Machine:

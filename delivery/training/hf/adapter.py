@@ -28,14 +28,16 @@ def attach_adapter(plan: TrainingPlan, base: BaseModel) -> Any:
         r=plan.rank,
         lora_alpha=plan.alpha,
         target_modules="all-linear",
-        lora_dropout=0.0,
+        lora_dropout=plan.dropout,
         bias="none",
         task_type="CAUSAL_LM",
     )
     model = get_peft_model(model, config)
     # Where the base lies on this machine is nobody's business; its name is.
     model.peft_config["default"].base_model_name_or_path = base.name
-    fuse_updates(model)
+    if not plan.dropout:
+        # The fused layers know no dropout.
+        fuse_updates(model)
     return model
 
 
