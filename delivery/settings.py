@@ -31,6 +31,10 @@ class Settings(BaseSettings):
     judge_base_url: str = Field(default="", description="where the judge is; OPENAI_BASE_URL by default")
     offline: bool = Field(default=False, description="ask no endpoint outside this machine; stored answers only")
     threads: int | None = Field(default=None, ge=1, description="CPU threads for training and serving; all cores by default")
+    processes: int = Field(default=1, ge=1, description="training processes on this machine, one for each device (--nproc)")
+    sharded: bool = Field(default=False, description="divide the base's weights over the training processes (FSDP2)")
+    nodes: int = Field(default=1, ge=1, description="machines that train together; the workspace is on storage that all share")
+    rendezvous: str = Field(default="", description="host:port on the first of them where they meet")
 
 
 @lru_cache(maxsize=1)

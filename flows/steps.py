@@ -169,9 +169,13 @@ def plan_training(line: Line, data: str, base: str) -> str:
 
     def work(_: Path, __: OnProgress) -> TrainingPlan:
         stats = training.count_tokens(model, line.rows(data).splits)
-        return training.make_plan(line.config.training, base=model, stats=stats, machine=training.measure_machine())
+        plan = training.make_plan(line.config.training, base=model, stats=stats, machine=training.measure_machine())
+        return training.spread(plan, processes, sharded=get_settings().sharded)
 
+    processes = get_settings().processes * get_settings().nodes
     inputs = {"data": data, "base": model.sha256, "training": line.config.training.model_dump(mode="json")}
+    if processes > 1:
+        inputs |= {"processes": processes, "sharded": get_settings().sharded}
     return line.stage("plan_training", inputs, work)
 
 

@@ -85,6 +85,11 @@ class TrainingPlan:
     predicted_peak_bytes: int
     why: tuple[str, ...] = ()
     """One sentence for each choice."""
+    processes: int = 1
+    """In all, one for each device. They divide the micro-batches of a step; the step stays the same."""
+    sharded: bool = False
+    """Whether the base's weights are divided over the processes as well, each gathering a layer when it needs it."""
+    dropout: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +122,13 @@ class TrainingRecord:
     """4 x parameters x computed tokens per second (opening tokens that rows share count once per micro-batch), over the
     matrix rate measured in the same process."""
     losses: tuple[LossPoint, ...]
+    processes: int = 1
+    restarts: int = 0
+    """Attempts after the first that failures made necessary."""
+    skipped_steps: tuple[int, ...] = ()
+    """Steps (from 1) whose batch was left out, since its loss or gradient was not a finite number."""
+    incidents: tuple[str, ...] = ()
+    """One sentence for each failure that had an effect on the weights."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -12,6 +13,7 @@ import typer
 
 from delivery.cli.live import LiveView, duration, elapsed, progress_of
 from delivery.cli.output import Json, emit, say, table
+from delivery.settings import get_settings
 
 if TYPE_CHECKING:
     from delivery.client_config import ClientConfig
@@ -55,6 +57,7 @@ def run(
     require_pass: Annotated[bool, typer.Option("--require-pass", help="Exit with 4 when a gate is not passed.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and show the plan; train nothing.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Train without the client's time bound (training.max_minutes).")] = False,
+    nproc: Annotated[int | None, typer.Option("--nproc", min=1, help="Training processes, one for each device.")] = None,
     as_json: Json = False,
 ) -> None:
     """Take a client's data through the whole line."""
@@ -62,6 +65,8 @@ def run(
     from delivery.errors import ConfigError
     from delivery.settings import find_workspace
 
+    if nproc is not None:
+        use_processes(nproc)
     workspace = find_workspace()
     config = load_client(workspace.clients, client)
     if pool != "cpu":
@@ -72,6 +77,12 @@ def run(
         _show_plan(workspace, config, as_json=as_json)
     else:
         _deliver(workspace, config, as_json=as_json, require_pass=require_pass)
+
+
+def use_processes(number: int) -> None:
+    """Let training use so many processes, in this process and those that it starts."""
+    os.environ["DELIVERY_PROCESSES"] = str(number)
+    get_settings.cache_clear()
 
 
 def resume(

@@ -8,8 +8,9 @@ from delivery.artifacts import Adapter, BaseModel, Machine, OnProgress, Splits, 
 from delivery.errors import ClientDataError
 from delivery.training.packing import openings
 from delivery.training.plan import make_plan
+from delivery.training.ranks import spread
 
-__all__ = ["count_tokens", "make_plan", "measure_machine", "train"]
+__all__ = ["count_tokens", "make_plan", "measure_machine", "spread", "train"]
 
 _LIKELY_BATCH = 16
 """Rows: which openings are worth telling of."""

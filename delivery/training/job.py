@@ -38,6 +38,7 @@ _RECIPE = (
     "max_length",
     "seed",
     "precision",
+    "dropout",
 )
 
 
@@ -95,8 +96,18 @@ class Workdir:
 
     @property
     def attempts(self) -> Path:
-        """Wall seconds of every attempt so far."""
+        """When attempts ran."""
         return self.root / "attempts.json"
+
+    @property
+    def troubles(self) -> Path:
+        """What went wrong so far and how it was answered."""
+        return self.root / "troubles.json"
+
+    @property
+    def beats(self) -> Path:
+        """A file for each process that trains here, touched with every micro-batch."""
+        return self.root / "beats"
 
     @property
     def lock(self) -> Path:
@@ -124,6 +135,7 @@ class Workdir:
         artifact = describe_folder("adapter", self.adapter, ADAPTER_FILES)
         write_atomic(self.record, to_json(Finished(job=job.sha256, files=artifact.files, record=record)))
         shutil.rmtree(self.checkpoints, ignore_errors=True)
+        shutil.rmtree(self.beats, ignore_errors=True)
         self.job.unlink(missing_ok=True)
 
     def submit(self, job: Job) -> None:
@@ -138,29 +150,45 @@ class Workdir:
         marker = self.root / "job.sha256"
         if not marker.is_file() or marker.read_text(encoding="utf-8") != job.sha256:
             shutil.rmtree(self.checkpoints, ignore_errors=True)
-            self.attempts.unlink(missing_ok=True)
+            for stale in (self.attempts, self.troubles):
+                stale.unlink(missing_ok=True)
             write_atomic(marker, job.sha256.encode())
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Attempts:
-    """Wall seconds of all attempts, kept on disk while they run so that a killed one counts too."""
+    """When this run was at work, kept on disk so that a killed attempt counts too.
+
+    An attempt notes itself from the start of its process; whoever started it adds what the attempt could not see: the time
+    it stood still, its end, and the pause before the next.
+    """
 
     path: Path
-    seconds: list[float]
 
-    @classmethod
-    def start(cls, path: Path) -> Attempts:
-        """Read the earlier attempts and open a new one."""
-        earlier: list[float] = []
+    def note(self, started: float, ended: float) -> None:
+        """There was work from ``started`` to ``ended`` (seconds since the epoch); what is noted already counts once."""
+        spans: list[list[float]] = []
+        for begin, end in sorted([*self._read(), [started, ended]]):
+            if spans and begin <= spans[-1][1]:
+                spans[-1][1] = max(spans[-1][1], end)
+            else:
+                spans.append([begin, end])
+        write_atomic(self.path, json.dumps(spans).encode())
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of all attempts."""
+        return sum(end - begin for begin, end in self._read())
+
+    @property
+    def pauses(self) -> int:
+        """How often work stopped without anyone here to start it again at once."""
+        return max(0, len(self._read()) - 1)
+
+    def _read(self) -> list[list[float]]:
         with contextlib.suppress(OSError, ValueError):
-            earlier = [float(s) for s in json.loads(path.read_bytes())]
-        return cls(path, [*earlier, 0.0])
-
-    def note(self, seconds: float) -> None:
-        """How long the present attempt has run by now."""
-        self.seconds[-1] = seconds
-        write_atomic(self.path, json.dumps(self.seconds).encode())
+            return [[float(begin), float(end)] for begin, end in json.loads(self.path.read_bytes())]
+        return []
 
 
 @dataclass(slots=True)
@@ -171,7 +199,8 @@ class Tally:
     tokens: int
     computed_tokens: int
     supervised_tokens: int
-    losses: list[float]
+    losses: list[float | None]
+    """One for each step; none where its batch was left out."""
     validation: dict[str, float]
     peak_bytes: int = 0
 

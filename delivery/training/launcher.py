@@ -1,29 +1,30 @@
-"""Run a training plan in a process of its own, relay its progress, and stop it well."""
+"""Let a training plan be carried out by processes of its own, and stop them well."""
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from delivery import errors
-from delivery.artifacts import Adapter, BaseModel, Example, OnProgress, Progress, Splits, TrainingPlan
-from delivery.errors import ClientDataError, DeliveryError, DeliveryInterrupted
+from delivery.artifacts import Adapter, BaseModel, Example, OnProgress, Splits, TrainingPlan
+from delivery.errors import ClientDataError, DeliveryInterrupted
 from delivery.training.job import Job, Workdir
-
-_GRACE_SECONDS = 60.0
-"""For the process to save a checkpoint after it was asked to stop."""
+from delivery.training.supervise import PATIENCE, Patience, supervise
 
 
-def train(plan: TrainingPlan, *, base: BaseModel, splits: Splits, workdir: Path, on_progress: OnProgress) -> Adapter:
+def train(
+    plan: TrainingPlan,
+    *,
+    base: BaseModel,
+    splits: Splits,
+    workdir: Path,
+    on_progress: OnProgress,
+    patience: Patience = PATIENCE,
+) -> Adapter:
     """Train to the end of the plan, from the newest whole checkpoint in ``workdir`` where there is one.
 
     Raises:
@@ -39,23 +40,11 @@ def train(plan: TrainingPlan, *, base: BaseModel, splits: Splits, workdir: Path,
     if done is not None:
         return done
     folder.submit(job)
-    with folder.log.open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "delivery.training.worker", str(folder.job), str(os.getpid())],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            env=_environment(plan),
-            # A group of its own: Ctrl-C reaches this process alone, which then lets the other save.
-            start_new_session=True,
-        )
-    reported = _relay(process, on_progress)
-    if reported is not None:
-        raise reported
-    adapter = folder.finished(job)
-    if adapter is None:
-        raise _died(process.returncode, folder)
-    return adapter
+    try:
+        with _terminate_as_interrupt():
+            return supervise(job, folder, on_progress=on_progress, patience=patience)
+    except KeyboardInterrupt as error:
+        raise DeliveryInterrupted("training was stopped and its state saved; 'delivery resume' goes on from there") from error
 
 
 def _refuse(splits: Splits) -> None:
@@ -81,54 +70,6 @@ def _where(row: Example) -> str:
     return f"{row.source}:{row.line}" if row.source else f"row {row.id}"
 
 
-def _environment(plan: TrainingPlan) -> dict[str, str]:
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    environment["OMP_NUM_THREADS"] = str(plan.machine.threads)
-    # MKL may choose its code path by memory alignment and its threads by load; either would change the last bit of a sum.
-    environment |= {"MKL_CBWR": "AUTO", "MKL_DYNAMIC": "FALSE", "OMP_DYNAMIC": "FALSE"}
-    # One device: Trainer would spread over all it sees, and a plan is made for one.
-    environment.setdefault("CUDA_VISIBLE_DEVICES", "0")
-    return environment
-
-
-def _relay(process: subprocess.Popen[bytes], on_progress: OnProgress) -> DeliveryError | None:
-    """Pass progress on until the process ends; the error that it reported, if any."""
-    reported: DeliveryError | None = None
-    assert process.stdout is not None
-    try:
-        with _terminate_as_interrupt():
-            for line in process.stdout:
-                try:
-                    message = json.loads(line)
-                except ValueError:
-                    # The last line of a process that was killed while it wrote.
-                    continue
-                if "error" in message:
-                    reported = getattr(errors, message["error"])(message["message"])
-                else:
-                    on_progress(Progress(message["done"], message["total"], "step", message["note"]))
-            process.wait()
-    except KeyboardInterrupt as error:
-        _stop(process)
-        raise DeliveryInterrupted("training was stopped and its state saved; 'delivery resume' goes on from there") from error
-    except BaseException:
-        _stop(process)
-        raise
-    finally:
-        process.stdout.close()
-    return reported
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(_GRACE_SECONDS)
-    except BaseException:
-        # Out of patience, or asked a second time.
-        process.kill()
-        process.wait()
-
-
 @contextmanager
 def _terminate_as_interrupt() -> Iterator[None]:
     """SIGTERM to this process ends it as Ctrl-C does; only the main thread may say so."""
@@ -144,14 +85,3 @@ def _terminate_as_interrupt() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _died(code: int, folder: Workdir) -> DeliveryError:
-    if code == -signal.SIGTERM:
-        return DeliveryInterrupted("training was stopped before it began; 'delivery resume' starts it")
-    if code == -signal.SIGKILL:
-        return DeliveryError(
-            "training: its process was killed, most often because memory ran out; close other programs or choose a smaller "
-            "base_model, then 'delivery resume' goes on from the last checkpoint"
-        )
-    return DeliveryError(f"training: its process ended with code {code}; {folder.log} says why")

@@ -1,4 +1,4 @@
-"""The training process: ``python -m delivery.training.worker JOB PARENT_PID``, started by the launcher.
+"""One attempt at a training job, in a process that the nursery started; one of several where they train together.
 
 It tells its parent how far it is in JSON lines, saves a checkpoint and leaves when it is asked to (SIGTERM) or when its
 parent is gone, and goes on from the newest whole checkpoint when it is started again.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import faulthandler
 import json
 import math
 import os
@@ -17,7 +18,9 @@ import signal
 import sys
 import threading
 import time
-from contextlib import suppress
+import traceback
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -32,11 +35,15 @@ from delivery.training import batches, checkpoints, machine
 from delivery.training.hf.adapter import attach_adapter, save_adapter
 from delivery.training.hf.rows import tokenize, training_rows, validation_rows
 from delivery.training.hf.trainer import Run, StepTrainer
+from delivery.training.hf.world import World, shard_base
 from delivery.training.job import TALLY, Attempts, Job, Tally, Workdir
+from delivery.training.pace import Pace, between_failures
+from delivery.training.troubles import NotFiniteError, Troubles
 from delivery.weights.hf import load_tokenizer
 
 _PR_SET_PDEATHSIG = 1
 _LOCK_SECONDS = 90
+_TELL_SECONDS = 0.2
 _POINTS = 100
 """Points of the stored loss curve, about."""
 
@@ -44,9 +51,10 @@ _POINTS = 100
 class Worker:
     """One attempt at a job."""
 
-    def __init__(self, job: Job, *, workdir: Workdir, out: IO[str], stop: threading.Event) -> None:
-        self._job, self._workdir, self._out, self._stop = job, workdir, out, stop
-        self._attempts = Attempts.start(workdir.attempts)
+    def __init__(self, job: Job, *, workdir: Workdir, out: IO[str], stop: threading.Event, world: World) -> None:
+        self._job, self._workdir, self._out, self._stop, self._world = job, workdir, out, stop, world
+        self._attempts = Attempts(workdir.attempts)
+        self._troubles = Troubles.read(workdir.troubles)
         self._started = psutil.Process().create_time()
         self._told = 0.0
 
@@ -54,14 +62,16 @@ class Worker:
         """Train to the end, or to a checkpoint when asked to stop; leaves adapter and record in the working folder."""
         plan = self._job.plan
         self._note_attempt()
-        torch.set_num_threads(plan.machine.threads)
+        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
         if plan.machine.device == "cuda":
             torch.use_deterministic_algorithms(True, warn_only=True)
             torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-        rate = self._matrix_rate()
         model = attach_adapter(plan, self._job.base)
+        if self._world.sharded:
+            shard_base(model, self._world)
         trainer = self._trainer(model)
-        checkpoint = checkpoints.newest(self._workdir.checkpoints)
+        # One looks, and takes what is torn away; all go on from the same.
+        checkpoint = self._world.agree(checkpoints.newest(self._workdir.checkpoints) if self._world.first else None)
         if checkpoint is not None:
             trainer.resume_tally(Tally.read(checkpoint / TALLY))
         try:
@@ -71,40 +81,64 @@ class Worker:
             raise
         finally:
             self._note_attempt()
-        self._finish(model, trainer.tally, (rate + self._matrix_rate()) / 2)
+        self._finish(model, trainer.tally)
 
     def _trainer(self, model: Any) -> StepTrainer:
-        plan, job = self._job.plan, self._job
+        plan, job = self._troubles.changed(self._job.plan), self._job
         tokenizer = load_tokenizer(Path(job.base.path))
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
         seen = job.validation[: batches.validation_rows(plan.steps, plan.batch_size)]
         train, held = (tokenize(tokenizer, examples) for examples in (job.train, seen))
+        failures = self._troubles.restarts + self._attempts.pauses
+        run = Run(
+            folder=self._workdir.checkpoints,
+            tally=Tally.empty(),
+            watch=self._tell,
+            stop=self._stop,
+            world=self._world,
+            beat=self._beat,
+            skipped=frozenset(self._troubles.skipped),
+            pace=Pace(between_failures(self._attempts.seconds, failures)),
+        )
         return StepTrainer(
             model,
             plan,
             steps=training_rows(model, train, plan=plan, pad=pad),
             validation=validation_rows(model, held, plan=plan, pad=pad) if seen else None,
-            run=Run(folder=self._workdir.checkpoints, tally=Tally.empty(), watch=self._tell, stop=self._stop),
+            run=run,
         )
 
     def _matrix_rate(self) -> float:
         dtype = torch.bfloat16 if self._job.plan.precision == "bf16" else torch.float32
         return machine.matrix_rate(dtype, device=self._job.plan.machine.device, seconds=0.5)
 
+    def _beat(self) -> None:
+        path = self._workdir.beats / str(self._world.rank)
+        try:
+            os.utime(path)
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+
     def _tell(self, tally: Tally) -> None:
         tally.peak_bytes = max(tally.peak_bytes, _peak_bytes())
         now = time.monotonic()
-        if now - self._told > 1.0 or len(tally.losses) == self._job.plan.steps:
+        if not self._world.first:
+            return
+        if now - self._told > _TELL_SECONDS or len(tally.losses) == self._job.plan.steps:
             self._told = now
             self._note_attempt()
-            note = f"loss {tally.losses[-1]:.3f}, {tally.tokens / tally.seconds:.0f} tokens/s"
+            loss = "left out" if tally.losses[-1] is None else f"loss {tally.losses[-1]:.3f}"
+            note = f"{loss}, {tally.tokens / tally.seconds:.0f} tokens/s"
             write_line(self._out, {"done": len(tally.losses), "total": self._job.plan.steps, "note": note})
 
     def _note_attempt(self) -> None:
-        # From the start of the process, so that its imports count as well.
-        self._attempts.note(time.time() - self._started)
+        if self._world.first:
+            self._attempts.note(self._started, time.time())
 
-    def _finish(self, model: Any, tally: Tally, rate: float) -> None:
+    def _finish(self, model: Any, tally: Tally) -> None:
+        if not self._world.first:
+            return
         for name, parameter in model.named_parameters():
             if parameter.requires_grad and not bool(torch.isfinite(parameter).all()):
                 raise ConfigError(
@@ -118,10 +152,10 @@ class Worker:
         shutil.rmtree(self._workdir.adapter, ignore_errors=True)
         partial.rename(self._workdir.adapter)
         self._note_attempt()
-        self._workdir.finish(self._job, self._record(tally, rate))
+        self._workdir.finish(self._job, self._record(tally))
 
-    def _record(self, tally: Tally, rate: float) -> TrainingRecord:
-        plan = self._job.plan
+    def _record(self, tally: Tally) -> TrainingRecord:
+        plan, rate = self._job.plan, self._matrix_rate()
         return TrainingRecord(
             method=plan.method,
             rank=plan.rank,
@@ -134,9 +168,13 @@ class Worker:
             tokens_per_second=tally.tokens / tally.seconds,
             peak_memory_bytes=tally.peak_bytes,
             device=plan.machine.device,
-            effective_training_time=min(1.0, tally.seconds / sum(self._attempts.seconds)),
-            matrix_rate_share=4.0 * self._job.base.parameters * tally.computed_tokens / tally.seconds / rate,
+            effective_training_time=min(1.0, tally.seconds / self._attempts.seconds),
+            matrix_rate_share=4.0 * self._job.base.parameters * tally.computed_tokens / tally.seconds / rate / self._world.size,
             losses=loss_points(tally),
+            processes=self._world.size,
+            restarts=self._troubles.restarts,
+            skipped_steps=tuple(step + 1 for step in self._troubles.skipped),
+            incidents=self._troubles.notes,
         )
 
 
@@ -147,8 +185,10 @@ def loss_points(tally: Tally) -> tuple[LossPoint, ...]:
     at = sorted({*range(every, steps + 1, every), steps, *(int(step) for step in tally.validation)})
     points = []
     for before, step in zip([0, *at], at, strict=False):
-        mean = math.fsum(tally.losses[before:step]) / (step - before)
-        points.append(LossPoint(step=step, loss=mean, validation=tally.validation.get(str(step))))
+        known = [loss for loss in tally.losses[before:step] if loss is not None]
+        if known:
+            mean = math.fsum(known) / len(known)
+            points.append(LossPoint(step=step, loss=mean, validation=tally.validation.get(str(step))))
     return tuple(points)
 
 
@@ -166,17 +206,25 @@ def _peak_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _follow_parent(parent: int, stop: threading.Event) -> None:
-    """Stop when the parent is gone: the kernel tells on Linux, and a look twice a second does everywhere."""
+def follow(parent: int, act: Callable[[], None]) -> None:
+    """Act when the parent is gone: the kernel sends SIGTERM on Linux, and a look twice a second does everywhere."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
     def look() -> None:
         while os.getppid() == parent:
             time.sleep(0.5)
-        stop.set()
+        act()
 
     threading.Thread(target=look, daemon=True).start()
+
+
+def _is_memory(error: BaseException) -> bool:
+    """Whether memory ran out; torch's own allocator on a CPU has no class of error for it."""
+    said = str(error)
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and ("not enough memory" in said or "can't allocate memory" in said)
+    )
 
 
 def _reason_of_disk(error: Exception) -> str | None:
@@ -189,44 +237,57 @@ def _reason_of_disk(error: Exception) -> str | None:
     return full if any(sign in said for sign in written) else None
 
 
-def main(arguments: list[str]) -> int:
-    """Run one attempt; 0 when the job is finished."""
-    path, parent = Path(arguments[0]), int(arguments[1])
-    # The pipe to the parent is ours alone: whatever a library prints goes to the log.
-    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
+def attempt(job_path: str, parent: int, pipe: int) -> int:
+    """Run one attempt as one process; 0 when the job is finished or was left on request, else what was wrong is said."""
+    faulthandler.enable()
+    out = os.fdopen(os.dup(pipe), "w", encoding="utf-8")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    _follow_parent(parent, stop)
-    workdir = Workdir(path.parent)
-    job = from_json(Job, path.read_bytes())
+    follow(parent, stop.set)
+    workdir = Workdir(Path(job_path).parent)
     try:
-        with FileLock(workdir.lock, timeout=_LOCK_SECONDS):
-            if workdir.finished(job) is None:
-                workdir.begin(job)
-                Worker(job, workdir=workdir, out=out, stop=stop).train()
-    except Timeout:
-        write_line(out, {"error": "ConfigError", "message": f"{workdir.root}: another training run is busy here; wait for it"})
-        return 1
-    except DeliveryError as error:
+        _work(from_json(Job, Path(job_path).read_bytes()), workdir, out, stop)
+    except DeliveryInterrupted as error:
         write_line(out, {"error": type(error).__name__, "message": str(error)})
-        return 1
-    except torch.OutOfMemoryError:
-        write_line(
-            out, {"error": "ConfigError", "message": "training: the accelerator's memory is full; set training.method qlora"}
-        )
-        return 1
-    except (OSError, RuntimeError, SafetensorError) as error:
-        reason = _reason_of_disk(error)
-        if reason is None:
-            raise
-        place = getattr(error, "filename", None) or workdir.root
-        message = f"{place}: {reason}; free space, then 'delivery resume' goes on"
-        write_line(out, {"error": "DeliveryError", "message": message})
+        return 0
+    except Exception as error:
+        write_line(out, _said(error, workdir))
+        if not isinstance(error, DeliveryError):
+            traceback.print_exc()
         return 1
     return 0
 
 
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+def attempt_or_raise(job_path: str, parent: int, pipe: int) -> None:
+    """The same for torchrun, which ends all processes when one raises."""
+    if attempt(job_path, parent, pipe):
+        raise SystemExit(1)
+
+
+def _work(job: Job, workdir: Workdir, out: IO[str], stop: threading.Event) -> None:
+    world = World.join(job.plan)
+    with FileLock(workdir.lock, timeout=_LOCK_SECONDS) if world.first else nullcontext():
+        if workdir.finished(job) is None:
+            if world.first:
+                workdir.begin(job)
+            world.agree(None)
+            Worker(job, workdir=workdir, out=out, stop=stop, world=world).train()
+
+
+def _said(error: Exception, workdir: Workdir) -> dict[str, object]:
+    """What the parent is told: a remedy that it has to find, an error for the user, or a crash."""
+    if isinstance(error, Timeout):
+        return {"error": "ConfigError", "message": f"{workdir.root}: another training run is busy here; wait for it"}
+    if isinstance(error, DeliveryError):
+        return {"error": type(error).__name__, "message": str(error)}
+    if isinstance(error, NotFiniteError):
+        return {"trouble": "not_finite", "step": error.step}
+    if _is_memory(error):
+        return {"trouble": "memory"}
+    reason = _reason_of_disk(error) if isinstance(error, OSError | RuntimeError | SafetensorError) else None
+    if reason is not None:
+        place = getattr(error, "filename", None) or workdir.root
+        return {"error": "DeliveryError", "message": f"{place}: {reason}; free space, then 'delivery resume' goes on"}
+    first = (str(error).splitlines() or [""])[0][:200]
+    return {"crash": f"{type(error).__name__}: {first}"}

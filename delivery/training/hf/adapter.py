@@ -30,7 +30,7 @@ def attach_adapter(plan: TrainingPlan, base: BaseModel) -> Any:
         r=plan.rank,
         lora_alpha=plan.alpha,
         target_modules="all-linear",
-        lora_dropout=0.0,
+        lora_dropout=plan.dropout,
         bias="none",
         task_type="CAUSAL_LM",
     )

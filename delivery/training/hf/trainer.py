@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import shutil
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,18 +19,21 @@ from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from delivery.artifacts import TrainingPlan
-from delivery.errors import ConfigError, DeliveryInterrupted
+from delivery.errors import DeliveryInterrupted
 from delivery.training import checkpoints
 from delivery.training.batches import validation_steps
 from delivery.training.hf.loss import AnswerLoss
-from delivery.training.hf.rows import Rows
+from delivery.training.hf.rows import MicroBatch, Rows
+from delivery.training.hf.world import ALONE, World
 from delivery.training.job import TALLY, Tally
+from delivery.training.pace import Pace
+from delivery.training.troubles import NotFiniteError
 
 
 class StepCount(NamedTuple):
     """What one optimizer step saw: mean loss over its weighted answer tokens, tokens, those computed, answer tokens."""
 
-    loss: float
+    loss: float | None
     tokens: int
     computed: int
     supervised: int
@@ -36,12 +41,20 @@ class StepCount(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Where a training run keeps its checkpoints, what counts so far, who is told, and whether it is to stop."""
+    """Where a training run keeps its checkpoints, what counts so far, who is told, and whether it is to stop.
+
+    ``world`` are the processes that share the work, ``beat`` is called with every micro-batch, ``skipped`` are steps (from
+    0) whose batch is left out, and ``pace`` says when a checkpoint is due.
+    """
 
     folder: Path
     tally: Tally
     watch: Callable[[Tally], None]
     stop: threading.Event
+    world: World = ALONE
+    beat: Callable[[], None] = lambda: None
+    skipped: frozenset[int] = frozenset()
+    pace: Pace = field(default_factory=Pace)
 
 
 class StepTrainer(Trainer):
@@ -54,8 +67,11 @@ class StepTrainer(Trainer):
 
     def __init__(self, model: Any, plan: TrainingPlan, *, steps: Rows, validation: Rows | None, run: Run) -> None:
         super().__init__(model=model, args=_arguments(plan, run.folder), train_dataset=steps)
+        # Accelerate places the model and wraps it in nothing: gradients are summed here, once a step, so processes may
+        # compute as many micro-batches as fall to them.
+        self.accelerator.prepare_model = partial(self.accelerator.prepare_model, evaluation_mode=True)
         self.remove_callback(PrinterCallback)
-        self.add_callback(_Pace(self))
+        self.add_callback(_Clock(self))
         self.tally = run.tally
         self._plan, self._validation, self._run = plan, validation, run
         self._answer_loss = AnswerLoss(model, precision=plan.precision)
@@ -67,25 +83,57 @@ class StepTrainer(Trainer):
         return DataLoader(self.train_dataset, batch_size=1, shuffle=False, collate_fn=itemgetter(0))
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
-        """Gradients of one whole step: the mean loss over its weighted answer tokens."""
+        """Gradients of one whole step: the mean loss over its weighted answer tokens.
+
+        Raises:
+            NotFiniteError: the loss is no finite number.
+            DeliveryInterrupted: it was asked to stop.
+        """
         model.train()
         loss = torch.zeros((), device=self.args.device)
-        tokens = computed = supervised = 0
-        for batch in inputs["micro_batches"]:
-            self._leave_if_asked()
+        step, counts = self.state.global_step, [0, 0, 0]
+        if step in self._run.skipped:
+            # Without gradients AdamW leaves weights and moments as they are; the schedule goes on.
+            self._step = StepCount(None, *counts)
+            return loss
+        for number, batch in self._passes(inputs["micro_batches"]):
+            # Dropout hangs on the seed, the step and the micro-batch alone: not on what was drawn before, nor by whom.
+            torch.manual_seed(_seed(self._plan.seed, step, batch["number"]))
             part = self._answer_loss(self._prepare_inputs(batch)) / inputs["total"]
-            self.accelerator.backward(part)
-            loss += part.detach()
-            tokens += batch["tokens"]
-            computed += batch["computed"]
-            supervised += len(batch["targets"])
-        self._step = StepCount(loss.item(), tokens, computed, supervised)
-        if not math.isfinite(self._step.loss):
-            raise ConfigError(
-                f"training: the loss is no longer finite at step {self.state.global_step + 1}; "
-                f"set training.learning_rate below {self._plan.learning_rate:g}"
-            )
+            self.accelerator.backward(part if number is not None else part * 0.0)
+            if number is not None:
+                loss += part.detach()
+                counts = [
+                    a + b for a, b in zip(counts, (batch["tokens"], batch["computed"], len(batch["targets"])), strict=True)
+                ]
+        self._run.world.sum_gradients(model.parameters())
+        whole, *sums = self._sum([loss.item(), *counts])
+        self._step = StepCount(whole, *(int(count) for count in sums))
+        if not math.isfinite(whole):
+            raise NotFiniteError(step)
         return loss
+
+    def _passes(self, batches: Sequence[MicroBatch]) -> Iterator[tuple[int | None, MicroBatch]]:
+        """What this process has to compute, each with its number; None for a pass whose result does not count."""
+        for number in self._run.world.share([batch["computed"] for batch in batches]):
+            # Processes that gather weights together stop together, at the end of the step.
+            if self._run.stop.is_set() and not self._run.world.sharded:
+                break
+            self._run.beat()
+            yield number, {**batches[number or 0], "number": number or 0}
+
+    def _sum(self, counts: list[float]) -> list[float]:
+        """Counts summed over all processes, who thereby also learn that one of them was asked to stop."""
+        *sums, stopped = self._run.world.sum([*counts, float(self._run.stop.is_set())], self.args.device)
+        if stopped:
+            raise DeliveryInterrupted(f"training was stopped after step {self.state.global_step}; 'delivery resume' goes on")
+        return sums
+
+    def _clip_grad_norm(self, model: Any) -> torch.Tensor:
+        norm: torch.Tensor = super()._clip_grad_norm(model)
+        if not bool(torch.isfinite(norm)):
+            raise NotFiniteError(self.state.global_step)
+        return norm
 
     def count_step(self, seconds: float) -> None:
         """Add the step that has just ended, and took this long, to the tally; a step that was left does not count."""
@@ -107,7 +155,7 @@ class StepTrainer(Trainer):
     def wants_checkpoint(self) -> bool:
         """Whether the present step is one to save."""
         step = self.state.global_step
-        return step % self._plan.checkpoint_every == 0 or step == self._plan.steps
+        return step % self._plan.checkpoint_every == 0 or step == self._plan.steps or self._run.pace.due()
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Mean loss over the validation rows' weighted answer tokens, noted in the tally."""
@@ -119,9 +167,10 @@ class StepTrainer(Trainer):
             for index in range(len(self._validation)):
                 item = self._validation[index]
                 weight += item["total"]
-                for batch in item["micro_batches"]:
-                    self._leave_if_asked()
-                    total += float(self._answer_loss(self._prepare_inputs(batch)))
+                for number, batch in self._passes(item["micro_batches"]):
+                    loss = float(self._answer_loss(self._prepare_inputs(batch)))
+                    total += loss if number is not None else 0.0
+        (total,) = self._sum([total])
         self.tally.validation[str(self.state.global_step)] = total / weight
         return {"eval_loss": total / weight}
 
@@ -134,31 +183,39 @@ class StepTrainer(Trainer):
         """Not Trainer's count, which knows neither frozen weights nor steps of several micro-batches."""
         return 0
 
-    def _leave_if_asked(self) -> None:
-        if self._run.stop.is_set():
-            raise DeliveryInterrupted(f"training was stopped after step {self.state.global_step}; 'delivery resume' goes on")
-
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         # Without Trainer's copy of its arguments, which is a pickle, and without peft's look at the hub.
         self.model.save_pretrained(output_dir or self.args.output_dir, safe_serialization=True, save_embedding_layers=False)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        if not self._run.world.first:
+            # All have the same adapter, optimizer and tally, and draw nothing that outlives a micro-batch.
+            self._run.pace.saved(0.0)
+            return
+        started = time.perf_counter()
+        self._run.beat()
         name = f"checkpoint-{self.state.global_step}"
-        partial = self._run.folder / ".partial"
-        self.args.output_dir = str(partial)
+        half = self._run.folder / ".partial"
+        self.args.output_dir = str(half)
         try:
             super()._save_checkpoint(model, trial)
-            self.tally.write(partial / name / TALLY)
-            checkpoints.commit(partial / name, self._run.folder / name)
+            self.tally.write(half / name / TALLY)
+            checkpoints.commit(half / name, self._run.folder / name)
         except BaseException:
             # On a full disk, half a checkpoint would take the room that the next attempt needs.
-            shutil.rmtree(partial, ignore_errors=True)
+            shutil.rmtree(half, ignore_errors=True)
             raise
         finally:
             self.args.output_dir = str(self._run.folder)
+        self._run.beat()
+        self._run.pace.saved(time.perf_counter() - started)
 
 
-class _Pace(TrainerCallback):
+def _seed(seed: int, step: int, number: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed}/{step}/{number}".encode()).digest()[:8])
+
+
+class _Clock(TrainerCallback):
     """When to validate and to save, and how long each step took."""
 
     def __init__(self, trainer: StepTrainer) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +12,11 @@ import psutil
 import pytest
 
 from delivery.artifacts import Adapter, BaseModel, OnProgress, Progress, Splits, TrainingPlan, to_json
-from delivery.errors import ClientDataError, ConfigError, DeliveryError, DeliveryInterrupted
+from delivery.errors import ClientDataError, ConfigError, DeliveryInterrupted
 from delivery.training import train
 from delivery.training.job import Job, Workdir
+from delivery.training.process import Nursery, environment, order_for
+from delivery.training.troubles import Troubles
 from delivery.weights.hf import load_model
 
 
@@ -43,10 +43,14 @@ def once_at(step: int, act: object) -> OnProgress:
     return watch
 
 
+def workers() -> list[psutil.Process]:
+    """The attempts that run under this process."""
+    return [child for nursery in psutil.Process().children() for child in nursery.children()]
+
+
 def kill_worker() -> None:
-    for child in psutil.Process().children():
-        if "delivery.training.worker" in child.cmdline():
-            child.kill()
+    for worker in workers():
+        worker.kill()
 
 
 def test_finished_run(undisturbed: Adapter, long_plan: TrainingPlan, tiny: BaseModel, splits: Splits) -> None:
@@ -76,20 +80,19 @@ def test_killed_and_terminated_and_torn_it_ends_with_the_same_weights(
     undisturbed: Adapter, tiny: BaseModel, long_plan: TrainingPlan, splits: Splits, tmp_path: Path
 ) -> None:
     checkpoints = Workdir(tmp_path).checkpoints
-    with pytest.raises(DeliveryError, match="its process was killed"):
-        train(long_plan, base=tiny, splits=splits, workdir=tmp_path, on_progress=once_at(11, kill_worker))
-    assert list(checkpoints.glob("checkpoint-*"))
-
+    kill, stop = once_at(11, kill_worker), once_at(40, lambda: os.kill(os.getpid(), signal.SIGTERM))
     seen: list[Progress] = []
-    stop = once_at(40, lambda: os.kill(os.getpid(), signal.SIGTERM))
 
     def watch(progress: Progress) -> None:
         seen.append(progress)
+        kill(progress)
         stop(progress)
 
+    asked = time.monotonic()
     with pytest.raises(DeliveryInterrupted, match="delivery resume"):
         train(long_plan, base=tiny, splits=splits, workdir=tmp_path, on_progress=watch)
-    assert seen[0].done > 10, "the second attempt began at a checkpoint"
+    assert time.monotonic() - asked < 60
+    assert Troubles.read(Workdir(tmp_path).troubles).restarts == 1, "killed once, and started again without being asked"
     newest = max(checkpoints.glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
     assert int(newest.name.split("-")[1]) >= seen[-1].done, "being stopped saves the step it was at"
 
@@ -100,27 +103,26 @@ def test_killed_and_terminated_and_torn_it_ends_with_the_same_weights(
     assert resumed.artifact.sha256 == undisturbed.artifact.sha256
     assert resumed.record.losses == undisturbed.record.losses
     assert resumed.record.tokens == undisturbed.record.tokens
+    assert (resumed.record.restarts, resumed.record.incidents) == (1, ())
 
 
-def test_process_saves_and_leaves_when_its_parent_is_killed(
+def test_process_saves_and_leaves_when_its_parent_is_gone(
     tiny: BaseModel, long_plan: TrainingPlan, splits: Splits, tmp_path: Path
 ) -> None:
     endless = replace(long_plan, steps=100_000, checkpoint_every=100_000)
     folder = Workdir(tmp_path / "run")
     folder.submit(Job(plan=endless, base=tiny, train=splits.train, validation=splits.validation))
-    source = (
-        "import subprocess, sys, os\n"
-        f"subprocess.run([sys.executable, '-m', 'delivery.training.worker', {str(folder.job)!r}, str(os.getpid())])\n"
-    )
-    parent = subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    assert parent.stdout is not None
-    parent.stdout.readline()
-    (worker,) = psutil.Process(parent.pid).children()
-    parent.kill()
-    parent.wait()
-    parent.stdout.close()
-    worker.wait(20)
+    nursery = Nursery.take(environment(endless))
+
+    def gone(message: dict[str, object]) -> None:
+        if "done" in message:
+            # What the kernel does for a process that ends.
+            nursery._process.stdin.close()
+
+    assert nursery.attempt(order_for(endless, job=folder.job, log=folder.log), gone) == 0
     assert list(folder.checkpoints.glob("checkpoint-*/manifest.json"))
+    assert nursery._process.wait(10) == 0, "nothing stays behind"
+    nursery.close()
 
 
 def test_other_rows_start_anew(undisturbed: Adapter, tiny: BaseModel, long_plan: TrainingPlan, splits: Splits) -> None:
