@@ -25,7 +25,7 @@ from tests.delivery.report import factory
 from tests.flows.conftest import new_line
 
 MODEL = "gpt-4o"
-TEST = 24
+TEST = 12
 PARTS = ("oak", "glass", "steel", "linen", "wool", "clay", "brass", "cork")
 GATES = {"quantization_margin": 0.2, "baseline_margin": 0.1}
 Say = Callable[[Sequence[Message]], str]

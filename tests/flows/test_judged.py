@@ -29,6 +29,13 @@ SAYS: dict[str, Say] = {"candidate": covers(3), "base": covers(1)}
 PRICED = {"input": str(PRICE.input), "output": str(PRICE.output)}
 
 
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No charts, and no memory to give back: most of the time would go there."""
+    monkeypatch.setattr("delivery.report.html._draw", lambda _: {"wide": "", "narrow": ""})
+    monkeypatch.setattr("flows.line.give_memory_back", lambda: None)
+
+
 def generation(root: Path, **judge: Any) -> Workspace:
     """The client with a recorded baseline that works two of three parts in."""
     workspace = make(root, ROWS, **judge)

@@ -98,7 +98,7 @@ def test_a_judge_that_likes_praise_of_itself_has_its_claim_withheld(tmp_path: Pa
     found = run(tmp_path, ["long answer"] * 5, ["short"] * 5, reply=preferring(gullible))
     assert {one.name: one.rate.value for one in found.canaries} == {"self_praise": 1.0, "politeness": 0.0}
     (reason,) = found.withheld
-    assert "self_praise" in reason
+    assert "self praise" in reason
     assert "0.1" in reason
 
 
