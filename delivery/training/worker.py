@@ -145,6 +145,7 @@ class Worker:
                     f"training: {name} is not finite at the end; set training.learning_rate below "
                     f"{self._job.plan.learning_rate:g}"
                 )
+        self._beat()
         partial = self._workdir.root / ".adapter.partial"
         shutil.rmtree(partial, ignore_errors=True)
         save_adapter(model, partial)
