@@ -173,7 +173,7 @@ def plan_training(line: Line, data: str, base: str) -> str:
         return training.spread(plan, processes, sharded=get_settings().sharded)
 
     processes = get_settings().processes * get_settings().nodes
-    inputs = {"data": data, "base": model.sha256, "training": line.config.training.model_dump(mode="json")}
+    inputs: dict[str, Any] = {"data": data, "base": model.sha256, "training": line.config.training.model_dump(mode="json")}
     if processes > 1:
         inputs |= {"processes": processes, "sharded": get_settings().sharded}
     return line.stage("plan_training", inputs, work)

@@ -183,6 +183,9 @@ class StepTrainer(Trainer):
         """Not Trainer's count, which knows neither frozen weights nor steps of several micro-batches."""
         return 0
 
+    def store_flos(self) -> None:
+        """Nothing to store; Trainer would ask all processes, and only the first one saves."""
+
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         # Without Trainer's copy of its arguments, which is a pickle, and without peft's look at the hub.
         self.model.save_pretrained(output_dir or self.args.output_dir, safe_serialization=True, save_embedding_layers=False)
@@ -201,11 +204,9 @@ class StepTrainer(Trainer):
             super()._save_checkpoint(model, trial)
             self.tally.write(half / name / TALLY)
             checkpoints.commit(half / name, self._run.folder / name)
-        except BaseException:
+        finally:
             # On a full disk, half a checkpoint would take the room that the next attempt needs.
             shutil.rmtree(half, ignore_errors=True)
-            raise
-        finally:
             self.args.output_dir = str(self._run.folder)
         self._run.beat()
         self._run.pace.saved(time.perf_counter() - started)

@@ -38,7 +38,7 @@ def test_a_plan_for_several_cuts_steps_and_keeps_their_rows(plan: TrainingPlan) 
 @pytest.fixture(scope="module")
 def cut(plan: TrainingPlan) -> TrainingPlan:
     """Several uneven micro-batches in each step."""
-    return replace(plan, steps=60, checkpoint_every=4, warmup_steps=2, micro_batch_tokens=2 * plan.stats.longest)
+    return replace(plan, steps=20, checkpoint_every=4, warmup_steps=2, micro_batch_tokens=2 * plan.stats.longest)
 
 
 @pytest.fixture(scope="module")
