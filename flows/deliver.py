@@ -20,6 +20,7 @@ def deliver(delivery_id: str) -> str:
     checked = steps.check_data(delivery_id, data, base)
     baseline.check_baseline(delivery_id, data)
     plan = steps.plan_training(delivery_id, data, base)
+    plan = steps.sweep(delivery_id, data, base, plan)
     adapter = steps.train(delivery_id, data, base, plan)
     artifacts = steps.quantize(delivery_id, base, adapter)
     systems = [

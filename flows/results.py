@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from delivery.artifacts import Artifact, Latency, RoundGain
+from delivery.artifacts import Artifact, Latency, RoundGain, TrainingPlan
+from flows.line import Line
 
 
 @dataclass(frozen=True)
@@ -49,3 +50,8 @@ class Frozen:
     """The baseline packs that a live model's answers were frozen as, the strongest prompt's first."""
 
     packs: tuple[str, ...]
+
+
+def plan_of(line: Line) -> TrainingPlan:
+    """The plan that a delivery trained by: with what its sweep chose, where one was ordered."""
+    return line.read(TrainingPlan, line.finished("sweep" if line.config.training.sweep else "plan_training"))

@@ -15,7 +15,17 @@ from pathlib import Path
 from types import FrameType
 
 from delivery import errors
-from delivery.artifacts import Adapter, BaseModel, Example, OnProgress, Progress, Splits, TrainingPlan
+from delivery.artifacts import (
+    Adapter,
+    Artifact,
+    BaseModel,
+    Example,
+    OnProgress,
+    Progress,
+    Splits,
+    TrainingPlan,
+    verify_artifact,
+)
 from delivery.errors import ClientDataError, DeliveryError, DeliveryInterrupted
 from delivery.training.job import Job, Workdir
 
@@ -23,8 +33,18 @@ _GRACE_SECONDS = 60.0
 """For the process to save a checkpoint after it was asked to stop."""
 
 
-def train(plan: TrainingPlan, *, base: BaseModel, splits: Splits, workdir: Path, on_progress: OnProgress) -> Adapter:
+def train(
+    plan: TrainingPlan,
+    *,
+    base: BaseModel,
+    splits: Splits,
+    workdir: Path,
+    on_progress: OnProgress,
+    start: Artifact | None = None,
+) -> Adapter:
     """Train to the end of the plan, from the newest whole checkpoint in ``workdir`` where there is one.
+
+    Without a checkpoint it begins with the adapter ``start``, or with a fresh one.
 
     Raises:
         ClientDataError: a training or validation row is held out in this or an earlier version, or a weight is not a
@@ -33,7 +53,9 @@ def train(plan: TrainingPlan, *, base: BaseModel, splits: Splits, workdir: Path,
         DeliveryInterrupted: stopped by the user; a checkpoint was saved.
     """
     _refuse(splits)
-    job = Job(plan=plan, base=base, train=splits.train, validation=splits.validation)
+    if start is not None:
+        verify_artifact(start)
+    job = Job(plan=plan, base=base, train=splits.train, validation=splits.validation, start=start)
     folder = Workdir(workdir)
     done = folder.finished(job)
     if done is not None:

@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -28,11 +29,13 @@ from safetensors import SafetensorError
 
 from delivery.artifacts import LossPoint, TrainingRecord, from_json
 from delivery.errors import ConfigError, DeliveryError, DeliveryInterrupted
-from delivery.training import batches, checkpoints, machine
+from delivery.training import checkpoints, machine
 from delivery.training.hf.adapter import attach_adapter, save_adapter
-from delivery.training.hf.rows import tokenize, training_rows, validation_rows
-from delivery.training.hf.trainer import Run, StepTrainer
+from delivery.training.hf.pairs import Pairs, all_pairs, fill_reference, pair_record, pair_rows
+from delivery.training.hf.rows import Rows, tokenize, training_rows, validation_rows
+from delivery.training.hf.trainer import EnoughError, Run, StepTrainer
 from delivery.training.job import TALLY, Attempts, Job, Tally, Workdir
+from delivery.training.stopping import rows_of, what_was_kept
 from delivery.weights.hf import load_tokenizer
 
 _PR_SET_PDEATHSIG = 1
@@ -49,6 +52,7 @@ class Worker:
         self._attempts = Attempts.start(workdir.attempts)
         self._started = psutil.Process().create_time()
         self._told = 0.0
+        self._pairs: Pairs | None = None
 
     def train(self) -> None:
         """Train to the end, or to a checkpoint when asked to stop; leaves adapter and record in the working folder."""
@@ -59,33 +63,52 @@ class Worker:
             torch.use_deterministic_algorithms(True, warn_only=True)
             torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         rate = self._matrix_rate()
-        model = attach_adapter(plan, self._job.base)
+        start = self._job.start
+        model = attach_adapter(plan, self._job.base, None if start is None else Path(start.path))
         trainer = self._trainer(model)
+        if self._pairs is not None:
+            fill_reference(self._pairs, trainer.margins, self._workdir.reference)
         checkpoint = checkpoints.newest(self._workdir.checkpoints)
         if checkpoint is not None:
             trainer.resume_tally(Tally.read(checkpoint / TALLY))
+            trainer.kept.read(checkpoint)
         try:
             trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        except EnoughError:
+            pass
         except DeliveryInterrupted:
             trainer.save_now()
             raise
         finally:
             self._note_attempt()
-        self._finish(model, trainer.tally, (rate + self._matrix_rate()) / 2)
+        trainer.kept.restore()
+        record = self._record(trainer.tally, (rate + self._matrix_rate()) / 2)
+        if self._pairs is not None:
+            record = replace(record, pairs=pair_record(self._pairs, trainer.margins, plan=plan, record=record))
+        self._finish(model, record)
 
     def _trainer(self, model: Any) -> StepTrainer:
         plan, job = self._job.plan, self._job
         tokenizer = load_tokenizer(Path(job.base.path))
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-        seen = job.validation[: batches.validation_rows(plan.steps, plan.batch_size)]
-        train, held = (
-            (tokenize(tokenizer, examples), [example.weight for example in examples]) for examples in (job.train, seen)
-        )
+        seen = job.validation[: rows_of(plan)]
+        steps: Rows
+        held: Rows | None
+        if plan.beta:
+            steps = pair_rows(model, tokenizer, job.train, plan=plan, pad=pad)
+            held = all_pairs(model, tokenizer, seen, plan=plan, pad=pad) if seen else None
+            self._pairs = Pairs(steps, held)
+        else:
+            train, looked_at = (
+                (tokenize(tokenizer, examples), [example.weight for example in examples]) for examples in (job.train, seen)
+            )
+            steps = training_rows(model, *train, plan=plan, pad=pad)
+            held = validation_rows(model, *looked_at, plan=plan, pad=pad) if seen else None
         return StepTrainer(
             model,
             plan,
-            steps=training_rows(model, *train, plan=plan, pad=pad),
-            validation=validation_rows(model, *held, plan=plan, pad=pad) if seen else None,
+            steps=steps,
+            validation=held,
             run=Run(folder=self._workdir.checkpoints, tally=Tally.empty(), watch=self._tell, stop=self._stop),
         )
 
@@ -106,7 +129,7 @@ class Worker:
         # From the start of the process, so that its imports count as well.
         self._attempts.note(time.time() - self._started)
 
-    def _finish(self, model: Any, tally: Tally, rate: float) -> None:
+    def _finish(self, model: Any, record: TrainingRecord) -> None:
         for name, parameter in model.named_parameters():
             if parameter.requires_grad and not bool(torch.isfinite(parameter).all()):
                 raise ConfigError(
@@ -120,16 +143,17 @@ class Worker:
         shutil.rmtree(self._workdir.adapter, ignore_errors=True)
         partial.rename(self._workdir.adapter)
         self._note_attempt()
-        self._workdir.finish(self._job, self._record(tally, rate))
+        self._workdir.finish(self._job, record)
 
     def _record(self, tally: Tally, rate: float) -> TrainingRecord:
-        plan = self._job.plan
+        plan, steps = self._job.plan, len(tally.losses)
+        kept = what_was_kept(plan, tally.validation, steps)
         return TrainingRecord(
             method=plan.method,
             rank=plan.rank,
             alpha=plan.alpha,
-            epochs=plan.epochs,
-            steps=len(tally.losses),
+            epochs=plan.epochs if steps == plan.steps else round(plan.epochs * steps / plan.steps, 4),
+            steps=steps,
             supervised_tokens=tally.supervised_tokens,
             tokens=tally.tokens,
             seconds=tally.seconds,
@@ -139,6 +163,8 @@ class Worker:
             effective_training_time=min(1.0, tally.seconds / sum(self._attempts.seconds)),
             matrix_rate_share=4.0 * self._job.base.parameters * tally.computed_tokens / tally.seconds / rate,
             losses=loss_points(tally),
+            kept_step=kept.step,
+            notes=(kept.why,),
         )
 
 

@@ -29,6 +29,10 @@ class AnswerLoss:
 
     def __call__(self, batch: MicroBatch) -> torch.Tensor:
         """A scalar with gradient; ``batch`` is one that ``Rows`` made."""
+        return torch.dot(self.by_token(batch), batch["weights"])
+
+    def by_token(self, batch: MicroBatch) -> torch.Tensor:
+        """The negative log-likelihood of every answer token, row after row, unweighted."""
         self._positions = batch["positions"]
         ids, layout = batch["input_ids"], batch["layout"]
         inputs: dict[str, Any] = (
@@ -39,5 +43,4 @@ class AnswerLoss:
         # Autocast already gives the adapter bfloat16 inputs; peft would copy each to float32 and back.
         with disable_input_dtype_casting(self._model, self._bf16), torch.autocast(ids.device.type, torch.bfloat16, self._bf16):
             logits = self._model(**inputs, use_cache=False).logits
-        losses = torch.nn.functional.cross_entropy(logits.float(), batch["targets"], reduction="none")
-        return torch.dot(losses, batch["weights"])
+        return torch.nn.functional.cross_entropy(logits.float(), batch["targets"], reduction="none")

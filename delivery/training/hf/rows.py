@@ -60,6 +60,7 @@ class Rows(Dataset[dict[str, Any]]):
             "layout": Layout(prefix, len(rows), width),
             "positions": torch.cat(positions),
             "targets": torch.tensor([token for row in rows for token in row.ids[row.answer_start :]]),
+            "rows": torch.tensor([n for n, row in zip(numbers, rows, strict=True) for _ in row.ids[row.answer_start :]]),
             "weights": torch.cat(
                 [
                     torch.full((len(row.ids) - row.answer_start,), float(self._weights[n]))
@@ -73,7 +74,7 @@ class Rows(Dataset[dict[str, Any]]):
 
 def training_rows(model: Any, rows: Sequence[Rendered], weights: Sequence[float], *, plan: TrainingPlan, pad: int) -> Rows:
     """The plan's steps over its training rows."""
-    prefix = _prefix_of(model, rows)
+    prefix = prefix_of(model, rows)
     steps = schedule(
         [len(row.ids) - prefix for row in rows],
         batch_size=plan.batch_size,
@@ -86,12 +87,13 @@ def training_rows(model: Any, rows: Sequence[Rendered], weights: Sequence[float]
 
 def validation_rows(model: Any, rows: Sequence[Rendered], weights: Sequence[float], *, plan: TrainingPlan, pad: int) -> Rows:
     """All rows as one step, for their loss."""
-    prefix = _prefix_of(model, rows)
+    prefix = prefix_of(model, rows)
     groups = micro_batches([len(row.ids) - prefix for row in rows], range(len(rows)), plan.micro_batch_tokens - prefix)
     return Rows(rows, weights, steps=[groups], pad=pad, prefix=prefix)
 
 
-def _prefix_of(model: Any, rows: Sequence[Rendered]) -> int:
+def prefix_of(model: Any, rows: Sequence[Rendered]) -> int:
+    """How many opening tokens the model may share between all rows."""
     if not shares(model):
         return 0
     return shared_length([row.ids for row in rows], [row.answer_start for row in rows])

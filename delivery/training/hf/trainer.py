@@ -19,10 +19,16 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from delivery.artifacts import TrainingPlan
 from delivery.errors import ConfigError, DeliveryInterrupted
 from delivery.training import checkpoints
-from delivery.training.batches import validation_steps
+from delivery.training.hf.kept import KeptWeights
 from delivery.training.hf.loss import AnswerLoss
-from delivery.training.hf.rows import Rows
+from delivery.training.hf.pairs import PairLoss
+from delivery.training.hf.rows import MicroBatch, Rows
 from delivery.training.job import TALLY, Tally
+from delivery.training.stopping import best_step, is_spent, looks_of
+
+
+class EnoughError(Exception):
+    """Looking further at the validation loss is in vain: training is over, before its last step."""
 
 
 class StepCount(NamedTuple):
@@ -58,9 +64,11 @@ class StepTrainer(Trainer):
         self.add_callback(_Pace(self))
         self.tally = run.tally
         self._plan, self._validation, self._run = plan, validation, run
-        self._answer_loss = AnswerLoss(model, precision=plan.precision)
+        answer_loss = AnswerLoss(model, precision=plan.precision)
+        self._loss = PairLoss(answer_loss, plan.beta) if plan.beta else answer_loss
         self._step = StepCount(0.0, 0, 0, 0)
-        self._validate_at = frozenset(validation_steps(plan.steps))
+        self._validate_at = frozenset(looks_of(plan))
+        self.kept = KeptWeights(model)
 
     def get_train_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Steps in the order in which they were planned."""
@@ -73,7 +81,7 @@ class StepTrainer(Trainer):
         tokens = computed = supervised = 0
         for batch in inputs["micro_batches"]:
             self._leave_if_asked()
-            part = self._answer_loss(self._prepare_inputs(batch)) / inputs["total"]
+            part = self._loss(self._prepare_inputs(batch)) / inputs["total"]
             self.accelerator.backward(part)
             loss += part.detach()
             tokens += batch["tokens"]
@@ -100,6 +108,10 @@ class StepTrainer(Trainer):
         """Go on counting from a checkpoint's tally."""
         self.tally = tally
 
+    def is_spent(self) -> bool:
+        """Whether the validation loss has stopped falling for as long as the plan waits."""
+        return is_spent(self.tally.validation, self._plan.patience)
+
     def wants_validation(self) -> bool:
         """Whether the validation loss is due at the present step and not known."""
         return self.state.global_step in self._validate_at and str(self.state.global_step) not in self.tally.validation
@@ -110,7 +122,11 @@ class StepTrainer(Trainer):
         return step % self._plan.checkpoint_every == 0 or step == self._plan.steps
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Mean loss over the validation rows' weighted answer tokens, noted in the tally."""
+        """Mean loss over the validation rows' weighted answer tokens (or pairs), noted in the tally.
+
+        Raises:
+            EnoughError: it has stopped falling for as long as the plan waits.
+        """
         if self._validation is None:
             return {}
         self.model.eval()
@@ -121,9 +137,21 @@ class StepTrainer(Trainer):
                 weight += item["total"]
                 for batch in item["micro_batches"]:
                     self._leave_if_asked()
-                    total += float(self._answer_loss(self._prepare_inputs(batch)))
+                    total += float(self._loss(self._prepare_inputs(batch)))
         self.tally.validation[str(self.state.global_step)] = total / weight
+        if self._plan.patience and best_step(self.tally.validation) == self.state.global_step:
+            self.kept.keep()
+        if self.is_spent():
+            raise EnoughError
         return {"eval_loss": total / weight}
+
+    def margins(self, batch: MicroBatch) -> torch.Tensor:
+        """By how much the model prefers the preferred answers of a micro-batch of pairs (see ``PairLoss.margins``)."""
+        if not isinstance(self._loss, PairLoss):
+            raise TypeError("this run learns answers, not pairs")
+        self._leave_if_asked()
+        self.model.eval()
+        return self._loss.margins(self._prepare_inputs(batch))
 
     def save_now(self) -> None:
         """A checkpoint of the last whole step, unless that one has been saved."""
@@ -149,6 +177,7 @@ class StepTrainer(Trainer):
         try:
             super()._save_checkpoint(model, trial)
             self.tally.write(partial / name / TALLY)
+            self.kept.write(partial / name)
             checkpoints.commit(partial / name, self._run.folder / name)
         except BaseException:
             # On a full disk, half a checkpoint would take the room that the next attempt needs.
@@ -167,6 +196,8 @@ class _Pace(TrainerCallback):
 
     def on_train_begin(self, *_: Any, **__: Any) -> None:
         # An attempt may have been stopped between the checkpoint of a step and its validation.
+        if self._trainer.is_spent():
+            raise EnoughError
         if self._trainer.wants_validation():
             self._trainer.evaluate()
 
