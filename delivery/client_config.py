@@ -22,7 +22,14 @@ BaselineSource = Literal["recorded", "live", "published"]
 Prompting = Literal["zero_shot", "few_shot", "retrieval_few_shot"]
 Format = Literal["adapter", "merged", "nf4", "gguf-q8_0"]
 
+ModuleName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.]+$")]
+MOST_SWEEP_POINTS = 16
+
 SLUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+
+
+def _one_or_several(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
 
 
 class Section(BaseModel):
@@ -75,11 +82,11 @@ class SplitRule(Section):
 class Data(Section):
     """Where the labeled rows are."""
 
-    path: Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v), Field(min_length=1)]
+    path: Annotated[tuple[str, ...], BeforeValidator(_one_or_several), Field(min_length=1)]
     splits: SplitRule = SplitRule()
     pii: Literal["redact", "block", "allow"] = "redact"
     identifiers: dict[str, str] = {}
-    pool: Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)] = ()
+    pool: Annotated[tuple[str, ...], BeforeValidator(_one_or_several)] = ()
     guideline: str = ""
 
     @field_validator("identifiers")
@@ -97,17 +104,59 @@ class Data(Section):
         return value
 
 
+class Preference(Section):
+    """How to learn from pairs after their preferred answers were learned; zero passes leave the pairs alone."""
+
+    beta: float | None = Field(default=None, gt=0, le=10)
+    epochs: float | None = Field(default=None, ge=0, le=20)
+    learning_rate: float | None = Field(default=None, gt=0, lt=1)
+
+
+class Sweep(Section):
+    """Values to try, every learning rate with every rank, each for ``share`` of the steps of the run that is kept."""
+
+    learning_rate: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
+    rank: tuple[Annotated[int, Field(ge=1, le=512)], ...] = ()
+    share: float = Field(default=0.2, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _a_choice(self) -> Sweep:
+        points = max(1, len(self.learning_rate)) * max(1, len(self.rank))
+        if not 2 <= points <= MOST_SWEEP_POINTS:
+            raise ValueError(f"needs 2 to {MOST_SWEEP_POINTS} combinations of learning_rate and rank (these are {points})")
+        if len(set(self.learning_rate)) < len(self.learning_rate) or len(set(self.rank)) < len(self.rank):
+            raise ValueError("a value is given twice")
+        return self
+
+
 class Training(Section):
-    """How to train. ``auto`` lets the plan choose; any recipe field may be pinned."""
+    """How to train. ``auto`` lets the plan choose; any recipe field may be pinned.
+
+    ``targets`` names the linear layers that get an adapter: all, attention, mlp, or layers by their own names.
+    """
 
     method: Literal["auto", "lora", "qlora"] = "auto"
     max_minutes: float | None = Field(default=None, gt=0)
     rank: int | None = Field(default=None, ge=1, le=512)
     alpha: int | None = Field(default=None, ge=1)
+    rslora: bool | None = None
+    targets: Annotated[tuple[ModuleName, ...], BeforeValidator(_one_or_several), Field(min_length=1)] = ("all",)
+    dropout: float | None = Field(default=None, ge=0, lt=1)
     learning_rate: float | None = Field(default=None, gt=0, lt=1)
     epochs: float | None = Field(default=None, gt=0, le=100)
     batch_size: int | None = Field(default=None, ge=1, le=1024)
+    early_stopping: bool | None = None
+    warm_start: Literal["auto", "never"] = "auto"
+    preference: Preference = Preference()
+    sweep: Sweep | None = None
     seed: int = 7
+
+    @model_validator(mode="after")
+    def _swept_or_pinned(self) -> Training:
+        for key in ("learning_rate", "rank"):
+            if self.sweep is not None and getattr(self.sweep, key) and getattr(self, key) is not None:
+                raise ValueError(f"sweep.{key}: {key} is pinned as well; take one of them out")
+        return self
 
 
 class ModelPrice(Section):

@@ -21,6 +21,7 @@ def deliver(delivery_id: str) -> str:
     baseline.check_baseline(delivery_id, data)
     judged.check_judge(delivery_id)
     plan = steps.plan_training(delivery_id, data, base)
+    plan = steps.sweep(delivery_id, data, base, plan)
     adapter = steps.train(delivery_id, data, base, plan)
     artifacts = steps.quantize(delivery_id, base, adapter)
     systems = [

@@ -108,7 +108,9 @@ def preview(workspace: Workspace, config: ClientConfig) -> dict[str, Any]:
     judged.check_judge.on(line)
     plan = line.read(TrainingPlan, steps.plan_training.on(line, data, base))
     hourly = costs.load_price_book().hourly_usd(config.cost.hardware)
-    usd = (hourly * Decimal(plan.predicted_seconds) / 3600).quantize(Decimal("0.0001"))
+    seconds = plan.predicted_seconds + sum(point.predicted_seconds for point in plan.sweep)
+    seconds += plan.pairs.predicted_seconds if plan.pairs is not None else 0.0
+    usd = (hourly * Decimal(seconds) / 3600).quantize(Decimal("0.0001"))
     return {
         "client": config.client,
         "data": {"rows": report.rows, "splits": report.splits, "fingerprint": report.fingerprint},

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from delivery.artifacts import Answer, Artifact, Latency, RoundGain
+from delivery.artifacts import Answer, Artifact, Latency, RoundGain, TrainingPlan
 from delivery.evaluation import System
 from delivery.evaluation.judging import Calibration, Dialogue
+from flows.line import Line
 
 
 @dataclass(frozen=True)
@@ -70,3 +71,8 @@ class Frozen:
     """The baseline packs that a live model's answers were frozen as, the strongest prompt's first."""
 
     packs: tuple[str, ...]
+
+
+def plan_of(line: Line) -> TrainingPlan:
+    """The plan that a delivery trained by: with what its sweep chose, where one was ordered."""
+    return line.read(TrainingPlan, line.finished("sweep" if line.config.training.sweep else "plan_training"))

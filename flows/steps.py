@@ -33,9 +33,10 @@ from delivery.artifacts import (
 )
 from delivery.errors import ClientDataError, RetryableError
 from delivery.settings import get_settings
+from flows.beginnings import adapter_of, beginning_of, form_of, lineage
 from flows.line import Line
 from flows.ordered import further_suites
-from flows.results import Artifacts, Load, Registered, Written
+from flows.results import Artifacts, Load, Registered, Written, plan_of
 from flows.summary import summarise
 from flows.versions import look_of, registry_of
 
@@ -166,17 +167,41 @@ def refuse_unusable(findings: DataReport, client: str) -> None:
 def plan_training(line: Line, data: str, base: str) -> str:
     """Everything that decides the weights, fixed before training starts."""
     model = line.read(BaseModel, base)
+    begins = beginning_of(line, data, model)
+    start = begins.adapter.sha256 if begins.adapter is not None else ""
 
     def work(_: Path, __: OnProgress) -> TrainingPlan:
-        stats = training.count_tokens(model, line.rows(data).splits)
-        plan = training.make_plan(line.config.training, base=model, stats=stats, machine=training.measure_machine())
-        return training.spread(plan, processes, sharded=get_settings().sharded)
+        stats, machine = training.count_tokens(model, line.rows(data).splits), training.measure_machine()
+
+        def planned(*, started: bool) -> TrainingPlan:
+            plan = training.make_plan(line.config.training, base=model, stats=stats, machine=machine, started=started)
+            return training.spread(plan, processes, sharded=get_settings().sharded)
+
+        if start and form_of(warm := planned(started=True)) == begins.form:
+            return training.from_start(warm, start, begins.why)
+        other = "A fresh adapter: the one in service has another rank, alpha or other target layers."
+        return training.from_start(planned(started=False), "", other if start else begins.why)
 
     processes = get_settings().processes * get_settings().nodes
     inputs: dict[str, Any] = {"data": data, "base": model.sha256, "training": line.config.training.model_dump(mode="json")}
+    inputs |= {"start": start}
     if processes > 1:
         inputs |= {"processes": processes, "sharded": get_settings().sharded}
     return line.stage("plan_training", inputs, work)
+
+
+@Step
+def sweep(line: Line, data: str, base: str, plan: str) -> str:
+    """The plan with the best combination of a sweep; the plan as it is where none was ordered."""
+    model, planned = line.read(BaseModel, base), line.read(TrainingPlan, plan)
+    if not planned.sweep:
+        return plan
+
+    def work(folder: Path, on_progress: OnProgress) -> TrainingPlan:
+        splits = line.rows(data).splits
+        return training.sweep(planned, base=model, splits=splits, workdir=folder, on_progress=on_progress)
+
+    return line.stage("sweep", {"data": data, "base": model.sha256, "plan": plan}, work)
 
 
 @Step
@@ -185,12 +210,14 @@ def train(line: Line, data: str, base: str, plan: str) -> str:
     model = line.read(BaseModel, base)
 
     def work(folder: Path, on_progress: OnProgress) -> Adapter:
+        chosen = line.read(TrainingPlan, plan)
         return training.train(
-            line.read(TrainingPlan, plan),
+            chosen,
             base=model,
             splits=line.rows(data).splits,
             workdir=folder,
             on_progress=on_progress,
+            start=adapter_of(line, chosen.start) if chosen.start else None,
         )
 
     return line.stage("train", {"data": data, "base": model.sha256, "plan": plan}, work)
@@ -306,6 +333,7 @@ def register(line: Line, data: str, base: str, artifacts: str, decision: str) ->
                 "base_model": model.name,
                 "base_sha256": model.sha256,
                 "report": str(line.workspace.reports(line.config.client, delivery.delivery_id)),
+                **lineage(plan_of(line)),
             },
         )
         delivery.repository.record_version(

@@ -21,7 +21,7 @@ from delivery.artifacts import (
 )
 from flows.line import Line
 from flows.power import discordance_of, power, with_power
-from flows.results import Artifacts, Load, Rounds
+from flows.results import Artifacts, Load, Rounds, plan_of
 
 PACKAGES = (
     "torch",
@@ -43,7 +43,7 @@ def summarise(line: Line, further: Sequence[str] = ()) -> Report:
     suite = line.read(SuiteResult, line.finished("compare"))
     suite, *suites = evaluation.with_promises([suite, *(line.read(SuiteResult, reference) for reference in further)])
     artifacts = line.read(Artifacts, line.finished("quantize"))
-    plan = line.read(TrainingPlan, line.finished("plan_training"))
+    plan = plan_of(line)
     return Report(
         client=config.client,
         vertical=config.vertical,

@@ -47,6 +47,13 @@ class TokenStats:
     """Opening tokens that all training rows share and that training computes once per micro-batch."""
     openings: tuple[Opening, ...] = ()
     """All that random batches of the training rows are likely to share, that of all rows included."""
+    validation_rows: int = 0
+    pairs: int = 0
+    """Training rows with a rejected answer."""
+    pair_tokens: int = 0
+    """Tokens of these rows with the preferred and with the rejected answer."""
+    longest_pair: int = 0
+    """Twice the longer of the two, at most over all pairs: what a pair takes in a micro-batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +66,33 @@ class Machine:
     bf16: bool
     matrix_flops: float
     """Floating-point operations per second of a large matrix product in the training precision."""
+
+
+@dataclass(frozen=True, slots=True)
+class PairPlan:
+    """How an adapter goes on from answers to pairs of a preferred and a rejected one, and what that is expected to cost."""
+
+    beta: float
+    learning_rate: float
+    epochs: float
+    batch_size: int
+    steps: int
+    warmup_steps: int
+    pairs: int
+    predicted_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class SweepPoint:
+    """One combination that a sweep tries: planned, and with its loss and seconds where it was tried."""
+
+    learning_rate: float
+    rank: int
+    steps: int
+    predicted_seconds: float
+    validation: float | None = None
+    """Mean loss over the validation rows' answer tokens after its last step (nats)."""
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +123,23 @@ class TrainingPlan:
     """In all, one for each device. They divide the micro-batches of a step; the step stays the same."""
     sharded: bool = False
     """Whether the base's weights are divided over the processes as well, each gathering a layer when it needs it."""
+    rslora: bool = False
+    """Scale the update by alpha / sqrt(rank) rather than alpha / rank."""
+    targets: tuple[str, ...] = ("all",)
+    """Linear layers with an adapter: ``all``, ``attention``, ``mlp``, or layers by name."""
     dropout: float = 0.0
+    validate_every: int = 0
+    """Steps between two looks at the validation loss; 0: after each third."""
+    validation_rows: int = 0
+    """How many rows such a look takes at most; 0: by the length of the run."""
+    patience: int = 0
+    """Looks without a better validation loss after which training stops; the best look's weights ship. 0: the last ones."""
+    start: str = ""
+    """SHA-256 of the adapter that training starts from; empty: a fresh one."""
+    beta: float = 0.0
+    """Strength of the pull towards the starting adapter where pairs are learned from (DPO); 0: answers are learned."""
+    pairs: PairPlan | None = None
+    sweep: tuple[SweepPoint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +149,23 @@ class LossPoint:
     step: int
     loss: float
     validation: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PairRecord:
+    """What learning from pairs took and brought, measured on pairs that were not trained on where there are any."""
+
+    steps: int
+    seconds: float
+    pairs: int
+    measured_on: int
+    """Pairs behind ``accuracy`` and ``margin``; ``held_out`` says whether they were kept from training."""
+    held_out: bool
+    accuracy: float
+    """Share of pairs where preferring the preferred answer grew, against the adapter it started from."""
+    margin: float
+    """Mean of beta times the growth of log p(preferred) - log p(rejected); 0 at the start."""
+    losses: tuple[LossPoint, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +196,11 @@ class TrainingRecord:
     """Steps (from 1) whose batch was left out, since its loss or gradient was not a finite number."""
     incidents: tuple[str, ...] = ()
     """One sentence for each failure that had an effect on the weights."""
+    kept_step: int = 0
+    """The step whose weights ship; 0 in records from before that was chosen."""
+    notes: tuple[str, ...] = ()
+    """What was decided while training, one sentence each."""
+    pairs: PairRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)

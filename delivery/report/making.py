@@ -40,8 +40,8 @@ def training_section(document: Document, lang: Language) -> Section:
     blocks: list[Block] = [facts, _planned_and_measured(training, lang)]
     figure = _loss_figure(training["losses"], lang)
     blocks += [figure] if figure else []
-    if training["incidents"]:
-        blocks.append(Sentences(tuple(training["incidents"])))
+    if told := (*training["notes"], *training["incidents"]):
+        blocks.append(Sentences(told))
     if training["plan"]["why"]:
         blocks.append(Folded(lang.say("training.why"), (Sentences(tuple(training["plan"]["why"])),)))
     return Section("training", lang.say("section.training"), tuple(blocks))

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from delivery.artifacts import (
     Adapter,
+    Artifact,
     BaseModel,
     Example,
     TrainingPlan,
@@ -38,7 +39,13 @@ _RECIPE = (
     "max_length",
     "seed",
     "precision",
+    "rslora",
+    "targets",
     "dropout",
+    "validate_every",
+    "validation_rows",
+    "patience",
+    "beta",
 )
 
 
@@ -50,13 +57,20 @@ class Job:
     base: BaseModel
     train: tuple[Example, ...]
     validation: tuple[Example, ...]
+    start: Artifact | None = None
+    """The adapter to start from; a fresh one where there is none."""
 
     @property
     def sha256(self) -> str:
-        """Names what decides the weights: recipe, base and rows; not the machine's speed, nor where things lie."""
+        """Names what decides the weights: recipe, base, start and rows; not the machine's speed, nor where things lie."""
         recipe = {key: getattr(self.plan, key) for key in _RECIPE}
-        rows = [[[m.said for m in e.messages], e.answer, e.weight] for e in self.train]
-        return sha256_json([recipe, self.plan.machine.device, self.base.sha256, rows])
+        start = self.start.sha256 if self.start is not None else ""
+        # Early stopping chooses weights by the validation rows.
+        judging = self.validation if self.plan.patience else ()
+        train, validation = (
+            [[[m.said for m in e.messages], e.answer, e.rejected, e.weight] for e in rows] for rows in (self.train, judging)
+        )
+        return sha256_json([recipe, self.plan.machine.device, self.base.sha256, start, train, validation])
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +107,11 @@ class Workdir:
     def record(self) -> Path:
         """The record of the finished run."""
         return self.root / "record.json"
+
+    @property
+    def reference(self) -> Path:
+        """What the starting adapter makes of the pairs."""
+        return self.root / "reference.json"
 
     @property
     def attempts(self) -> Path:
@@ -150,7 +169,7 @@ class Workdir:
         marker = self.root / "job.sha256"
         if not marker.is_file() or marker.read_text(encoding="utf-8") != job.sha256:
             shutil.rmtree(self.checkpoints, ignore_errors=True)
-            for stale in (self.attempts, self.troubles):
+            for stale in (self.attempts, self.troubles, self.reference):
                 stale.unlink(missing_ok=True)
             write_atomic(marker, job.sha256.encode())
 

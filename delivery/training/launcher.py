@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from delivery.artifacts import Adapter, BaseModel, Example, OnProgress, Splits, TrainingPlan
+from delivery.artifacts import Adapter, Artifact, BaseModel, Example, OnProgress, Splits, TrainingPlan, verify_artifact
 from delivery.errors import ClientDataError, DeliveryInterrupted
 from delivery.training.job import Job, Workdir
-from delivery.training.supervise import PATIENCE, Patience, supervise
+from delivery.training.supervise import PATIENCE, supervise
 
 
 def train(
@@ -23,9 +23,11 @@ def train(
     splits: Splits,
     workdir: Path,
     on_progress: OnProgress,
-    patience: Patience = PATIENCE,
+    start: Artifact | None = None,
 ) -> Adapter:
     """Train to the end of the plan, from the newest whole checkpoint in ``workdir`` where there is one.
+
+    Without a checkpoint it begins with the adapter ``start``, or with a fresh one.
 
     Raises:
         ClientDataError: a training or validation row is held out in this or an earlier version, or a weight is not a
@@ -34,7 +36,9 @@ def train(
         DeliveryInterrupted: stopped by the user; a checkpoint was saved.
     """
     _refuse(splits)
-    job = Job(plan=plan, base=base, train=splits.train, validation=splits.validation)
+    if start is not None:
+        verify_artifact(start)
+    job = Job(plan=plan, base=base, train=splits.train, validation=splits.validation, start=start)
     folder = Workdir(workdir)
     done = folder.finished(job)
     if done is not None:
@@ -42,7 +46,7 @@ def train(
     folder.submit(job)
     try:
         with _terminate_as_interrupt():
-            return supervise(job, folder, on_progress=on_progress, patience=patience)
+            return supervise(job, folder, on_progress=on_progress, patience=PATIENCE)
     except KeyboardInterrupt as error:
         raise DeliveryInterrupted("training was stopped and its state saved; 'delivery resume' goes on from there") from error
 

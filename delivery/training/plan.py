@@ -17,6 +17,7 @@ from delivery.client_config import Training
 from delivery.errors import ConfigError
 from delivery.training.batches import validation_rows, validation_steps
 from delivery.training.memory import peak_bytes, rows_at_once
+from delivery.training.outline import extend, seconds_for_answers
 from delivery.training.packing import expected_tokens
 from delivery.training.recipe import Recipe, choose
 
@@ -47,13 +48,16 @@ class _Fit:
 @dataclass(frozen=True, slots=True)
 class _Length:
     steps: int
+    asked: int
     seconds: float
     step_seconds: float
     why: tuple[str, ...]
 
 
-def make_plan(training: Training, *, base: BaseModel, stats: TokenStats, machine: Machine) -> TrainingPlan:
-    """The plan for this data on this machine; what ``training`` pins is kept.
+def make_plan(
+    training: Training, *, base: BaseModel, stats: TokenStats, machine: Machine, started: bool = False
+) -> TrainingPlan:
+    """The plan for this data on this machine; what ``training`` pins is kept. ``started``: from a trained adapter.
 
     ``max_minutes`` bounds the number of steps here and now, never the clock later, so that a run that was interrupted
     ends with the same weights as one that was not. ``predicted_seconds`` is the wall time of the whole training run,
@@ -69,12 +73,13 @@ def make_plan(training: Training, *, base: BaseModel, stats: TokenStats, machine
             f"data: the longest row has {stats.longest} tokens, but {base.name} reads at most {base.context_length}; "
             "shorten that row ('delivery data check' names it) or choose a base model with a longer context"
         )
-    recipe = choose(training, base, stats)
+    recipe = choose(training, base, stats, started=started)
     precision: Literal["bf16", "fp32"] = "bf16" if machine.bf16 else "fp32"
     fit = _fit(training, base, stats, machine=machine, recipe=recipe)
+    recipe = choose(training, base, stats, method=fit.method, started=started)
     length = _length(training, base, stats, machine=machine, recipe=recipe, fit=fit)
     per_epoch = ceil(stats.rows / recipe.batch_size)
-    return TrainingPlan(
+    plan = TrainingPlan(
         method=fit.method,
         rank=recipe.rank,
         alpha=recipe.alpha,
@@ -83,7 +88,7 @@ def make_plan(training: Training, *, base: BaseModel, stats: TokenStats, machine
         batch_size=recipe.batch_size,
         micro_batch_tokens=fit.micro_batch_tokens,
         steps=length.steps,
-        warmup_steps=max(1, length.steps // 20),
+        warmup_steps=recipe.warmup_steps(length.steps),
         checkpoint_every=min(length.steps, max(1, round(_CHECKPOINT_SECONDS / length.step_seconds))),
         max_length=stats.longest,
         seed=training.seed,
@@ -104,19 +109,21 @@ def make_plan(training: Training, *, base: BaseModel, stats: TokenStats, machine
             "and a quarter more.",
         ),
     )
+    return extend(plan, training, recipe, step_seconds=length.step_seconds, start_seconds=START_SECONDS, asked=length.asked)
 
 
 def _fit(training: Training, base: BaseModel, stats: TokenStats, *, machine: Machine, recipe: Recipe) -> _Fit:
     """LoRA before QLoRA, and for each the largest micro-batch that memory takes, down to the longest row alone."""
     usable = _USABLE_MEMORY * machine.memory_bytes
     methods: tuple[Literal["lora", "qlora"], ...] = ("lora", "qlora") if training.method == "auto" else (training.method,)
-    largest = max(_MICRO_BATCH_TOKENS.get(machine.device, 1536), stats.longest)
-    sizes = [largest, *(size for size in (largest // 2, largest // 4, largest // 8) if size > stats.longest), stats.longest]
+    longest = max(stats.longest, stats.longest_pair)
+    largest = max(_MICRO_BATCH_TOKENS.get(machine.device, 1536), longest)
+    sizes = [largest, *(size for size in (largest // 2, largest // 4, largest // 8) if size > longest), longest]
     has = f"{machine.memory_bytes / 2**30:.1f} GiB of {machine.device} memory"
     least = 0
     for method in methods:
         for size in sizes:
-            tokens = min(size, stats.shared_prefix + recipe.batch_size * (stats.longest - stats.shared_prefix))
+            tokens = min(size, stats.shared_prefix + recipe.batch_size * (longest - stats.shared_prefix))
             width = 2 if machine.bf16 else 4
             least = peak_bytes(base.parameters, method, rank=recipe.rank, width=width, micro_batch_tokens=tokens, stats=stats)
             if least > usable:
@@ -164,13 +171,14 @@ def _length(training: Training, base: BaseModel, stats: TokenStats, *, machine: 
         return START_SECONDS + steps * step_seconds + 0.5 * scored * row_seconds
 
     steps = asked
-    if training.max_minutes is not None:
-        within = bisect_right(range(1, asked + 1), training.max_minutes * 60, key=seconds)
+    bound = seconds_for_answers(training, recipe, stats, start_seconds=START_SECONDS)
+    if bound is not None:
+        within = bisect_right(range(1, asked + 1), bound, key=seconds)
         steps = min(asked, max(within, _FEWEST_STEPS))
     why = [f"{steps} steps of about {step_seconds:.1f} s at {rate / 1e9:.0f} GFLOP/s, and {START_SECONDS:.0f} s to start."]
     if steps < asked:
         why.append(
             f"Stopped at {steps / per_epoch:.2f} of {recipe.epochs:g} passes for training.max_minutes: "
-            f"{training.max_minutes:g}, but at no fewer than {_FEWEST_STEPS} steps; the rate falls to zero over these."
+            f"{training.max_minutes or 0:g}, but at no fewer than {_FEWEST_STEPS} steps; the rate falls to zero over these."
         )
-    return _Length(steps=steps, seconds=seconds(steps), step_seconds=step_seconds, why=tuple(why))
+    return _Length(steps=steps, asked=asked, seconds=seconds(steps), step_seconds=step_seconds, why=tuple(why))

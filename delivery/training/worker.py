@@ -21,6 +21,7 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -31,13 +32,15 @@ from safetensors import SafetensorError
 
 from delivery.artifacts import LossPoint, TrainingRecord, from_json
 from delivery.errors import ConfigError, DeliveryError, DeliveryInterrupted
-from delivery.training import batches, checkpoints, machine
+from delivery.training import checkpoints, machine
 from delivery.training.hf.adapter import attach_adapter, save_adapter
-from delivery.training.hf.rows import tokenize, training_rows, validation_rows
-from delivery.training.hf.trainer import Run, StepTrainer
+from delivery.training.hf.pairs import Pairs, all_pairs, fill_reference, grown_margins, pair_record, pair_rows
+from delivery.training.hf.rows import Rows, tokenize, training_rows, validation_rows
+from delivery.training.hf.trainer import EnoughError, Run, StepTrainer
 from delivery.training.hf.world import World, shard_base
 from delivery.training.job import TALLY, Attempts, Job, Tally, Workdir
 from delivery.training.pace import Pace, between_failures
+from delivery.training.stopping import rows_of, what_was_kept
 from delivery.training.troubles import NotFiniteError, Troubles
 from delivery.weights.hf import load_tokenizer
 
@@ -57,6 +60,7 @@ class Worker:
         self._troubles = Troubles.read(workdir.troubles)
         self._started = psutil.Process().create_time()
         self._told = 0.0
+        self._pairs: Pairs | None = None
 
     def train(self) -> None:
         """Train to the end, or to a checkpoint when asked to stop; leaves adapter and record in the working folder."""
@@ -66,29 +70,51 @@ class Worker:
         if plan.machine.device == "cuda":
             torch.use_deterministic_algorithms(True, warn_only=True)
             torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-        model = attach_adapter(plan, self._job.base)
+        start = self._job.start
+        model = attach_adapter(plan, self._job.base, None if start is None else Path(start.path))
         if self._world.sharded:
             shard_base(model, self._world)
         trainer = self._trainer(model)
+        if self._pairs is not None:
+            fill_reference(self._pairs, trainer.margins, self._workdir.reference)
         # One looks, and takes what is torn away; all go on from the same.
         checkpoint = self._world.agree(checkpoints.newest(self._workdir.checkpoints) if self._world.first else None)
         if checkpoint is not None:
             trainer.resume_tally(Tally.read(checkpoint / TALLY))
+            trainer.kept.read(checkpoint)
         try:
             trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        except EnoughError:
+            pass
         except DeliveryInterrupted:
             trainer.save_now()
             raise
         finally:
             self._note_attempt()
-        self._finish(model, trainer.tally)
+        trainer.kept.restore()
+        grown = None if self._pairs is None else grown_margins(self._pairs, trainer.margins, plan.beta)
+        if not self._world.first:
+            return
+        record = self._record(trainer.tally)
+        if self._pairs is not None and grown is not None:
+            record = replace(record, pairs=pair_record(self._pairs, grown, record))
+        self._finish(model, record)
 
     def _trainer(self, model: Any) -> StepTrainer:
         plan, job = self._troubles.changed(self._job.plan), self._job
         tokenizer = load_tokenizer(Path(job.base.path))
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-        seen = job.validation[: batches.validation_rows(plan.steps, plan.batch_size)]
-        train, held = (tokenize(tokenizer, examples) for examples in (job.train, seen))
+        seen = job.validation[: rows_of(plan)]
+        steps: Rows
+        held: Rows | None
+        if plan.beta:
+            steps = pair_rows(model, tokenizer, job.train, plan=plan, pad=pad)
+            held = all_pairs(model, tokenizer, seen, plan=plan, pad=pad) if seen else None
+            self._pairs = Pairs(steps, held)
+        else:
+            train, looked_at = (tokenize(tokenizer, examples) for examples in (job.train, seen))
+            steps = training_rows(model, train, plan=plan, pad=pad)
+            held = validation_rows(model, looked_at, plan=plan, pad=pad) if seen else None
         failures = self._troubles.restarts + self._attempts.pauses
         run = Run(
             folder=self._workdir.checkpoints,
@@ -100,13 +126,7 @@ class Worker:
             skipped=frozenset(self._troubles.skipped),
             pace=Pace(between_failures(self._attempts.seconds, failures)),
         )
-        return StepTrainer(
-            model,
-            plan,
-            steps=training_rows(model, train, plan=plan, pad=pad),
-            validation=validation_rows(model, held, plan=plan, pad=pad) if seen else None,
-            run=run,
-        )
+        return StepTrainer(model, plan, steps=steps, validation=held, run=run)
 
     def _matrix_rate(self) -> float:
         dtype = torch.bfloat16 if self._job.plan.precision == "bf16" else torch.float32
@@ -136,9 +156,7 @@ class Worker:
         if self._world.first:
             self._attempts.note(self._started, time.time())
 
-    def _finish(self, model: Any, tally: Tally) -> None:
-        if not self._world.first:
-            return
+    def _finish(self, model: Any, record: TrainingRecord) -> None:
         for name, parameter in model.named_parameters():
             if parameter.requires_grad and not bool(torch.isfinite(parameter).all()):
                 raise ConfigError(
@@ -153,16 +171,17 @@ class Worker:
         shutil.rmtree(self._workdir.adapter, ignore_errors=True)
         partial.rename(self._workdir.adapter)
         self._note_attempt()
-        self._workdir.finish(self._job, self._record(tally))
+        self._workdir.finish(self._job, record)
 
     def _record(self, tally: Tally) -> TrainingRecord:
-        plan, rate = self._job.plan, self._matrix_rate()
+        plan, rate, steps = self._job.plan, self._matrix_rate(), len(tally.losses)
+        kept = what_was_kept(plan, tally.validation, steps)
         return TrainingRecord(
             method=plan.method,
             rank=plan.rank,
             alpha=plan.alpha,
-            epochs=plan.epochs,
-            steps=len(tally.losses),
+            epochs=plan.epochs if steps == plan.steps else round(plan.epochs * steps / plan.steps, 4),
+            steps=steps,
             supervised_tokens=tally.supervised_tokens,
             tokens=tally.tokens,
             seconds=tally.seconds,
@@ -176,6 +195,8 @@ class Worker:
             restarts=self._troubles.restarts,
             skipped_steps=tuple(step + 1 for step in self._troubles.skipped),
             incidents=self._troubles.notes,
+            kept_step=kept.step,
+            notes=(kept.why,),
         )
 
 

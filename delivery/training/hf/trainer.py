@@ -21,13 +21,19 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from delivery.artifacts import TrainingPlan
 from delivery.errors import DeliveryInterrupted
 from delivery.training import checkpoints
-from delivery.training.batches import validation_steps
+from delivery.training.hf.kept import KeptWeights
 from delivery.training.hf.loss import AnswerLoss
+from delivery.training.hf.pairs import PairLoss
 from delivery.training.hf.rows import MicroBatch, Rows
 from delivery.training.hf.world import ALONE, World
 from delivery.training.job import TALLY, Tally
 from delivery.training.pace import Pace
+from delivery.training.stopping import best_step, is_spent, looks_of
 from delivery.training.troubles import NotFiniteError
+
+
+class EnoughError(Exception):
+    """Looking further at the validation loss is in vain: training is over, before its last step."""
 
 
 class StepCount(NamedTuple):
@@ -74,9 +80,11 @@ class StepTrainer(Trainer):
         self.add_callback(_Clock(self))
         self.tally = run.tally
         self._plan, self._validation, self._run = plan, validation, run
-        self._answer_loss = AnswerLoss(model, precision=plan.precision)
+        answer_loss = AnswerLoss(model, precision=plan.precision)
+        self._loss = PairLoss(answer_loss, plan.beta) if plan.beta else answer_loss
         self._step = StepCount(0.0, 0, 0, 0)
-        self._validate_at = frozenset(validation_steps(plan.steps))
+        self._validate_at = frozenset(looks_of(plan))
+        self.kept = KeptWeights(model)
 
     def get_train_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Steps in the order in which they were planned."""
@@ -99,7 +107,7 @@ class StepTrainer(Trainer):
         for number, batch in self._passes(inputs["micro_batches"]):
             # Dropout hangs on the seed, the step and the micro-batch alone: not on what was drawn before, nor by whom.
             torch.manual_seed(_seed(self._plan.seed, step, batch["number"]))
-            part = self._answer_loss(self._prepare_inputs(batch)) / inputs["total"]
+            part = self._loss(self._prepare_inputs(batch)) / inputs["total"]
             self.accelerator.backward(part if number is not None else part * 0.0)
             if number is not None:
                 loss += part.detach()
@@ -148,6 +156,10 @@ class StepTrainer(Trainer):
         """Go on counting from a checkpoint's tally."""
         self.tally = tally
 
+    def is_spent(self) -> bool:
+        """Whether the validation loss has stopped falling for as long as the plan waits."""
+        return is_spent(self.tally.validation, self._plan.patience)
+
     def wants_validation(self) -> bool:
         """Whether the validation loss is due at the present step and not known."""
         return self.state.global_step in self._validate_at and str(self.state.global_step) not in self.tally.validation
@@ -158,7 +170,11 @@ class StepTrainer(Trainer):
         return step % self._plan.checkpoint_every == 0 or step == self._plan.steps or self._run.pace.due()
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Mean loss over the validation rows' weighted answer tokens, noted in the tally."""
+        """Mean loss over the validation rows' weighted answer tokens (or pairs), noted in the tally.
+
+        Raises:
+            EnoughError: it has stopped falling for as long as the plan waits.
+        """
         if self._validation is None:
             return {}
         self.model.eval()
@@ -168,11 +184,25 @@ class StepTrainer(Trainer):
                 item = self._validation[index]
                 weight += item["total"]
                 for number, batch in self._passes(item["micro_batches"]):
-                    loss = float(self._answer_loss(self._prepare_inputs(batch)))
+                    loss = float(self._loss(self._prepare_inputs(batch)))
                     total += loss if number is not None else 0.0
         (total,) = self._sum([total])
         self.tally.validation[str(self.state.global_step)] = total / weight
+        if self._plan.patience and best_step(self.tally.validation) == self.state.global_step:
+            self.kept.keep()
+        if self.is_spent():
+            raise EnoughError
         return {"eval_loss": total / weight}
+
+    def margins(self, batch: MicroBatch) -> torch.Tensor:
+        """By how much the model prefers the preferred answers of a micro-batch of pairs (see ``PairLoss.margins``)."""
+        if not isinstance(self._loss, PairLoss):
+            raise TypeError("this run learns answers, not pairs")
+        if self._run.stop.is_set() and not self._run.world.sharded:
+            raise DeliveryInterrupted("training was stopped between steps; 'delivery resume' goes on")
+        self._run.beat()
+        self.model.eval()
+        return self._loss.margins(self._prepare_inputs(batch))
 
     def save_now(self) -> None:
         """A checkpoint of the last whole step, unless that one has been saved."""
@@ -203,6 +233,7 @@ class StepTrainer(Trainer):
         try:
             super()._save_checkpoint(model, trial)
             self.tally.write(half / name / TALLY)
+            self.kept.write(half / name)
             checkpoints.commit(half / name, self._run.folder / name)
         finally:
             # On a full disk, half a checkpoint would take the room that the next attempt needs.
@@ -225,6 +256,8 @@ class _Clock(TrainerCallback):
 
     def on_train_begin(self, *_: Any, **__: Any) -> None:
         # An attempt may have been stopped between the checkpoint of a step and its validation.
+        if self._trainer.is_spent():
+            raise EnoughError
         if self._trainer.wants_validation():
             self._trainer.evaluate()
 

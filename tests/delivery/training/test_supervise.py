@@ -22,6 +22,11 @@ from delivery.training.worker import _said
 SOON = Patience(start=60.0, floor=3.0, times=2.0, pause=0.0)
 
 
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launcher, "PATIENCE", SOON)
+
+
 @pytest.fixture
 def job(tiny: BaseModel, plan: TrainingPlan, splits: Splits) -> Job:
     return Job(plan=plan, base=tiny, train=splits.train, validation=splits.validation)
@@ -34,7 +39,6 @@ def run(job: Job, splits: Splits, folder: Path, on_progress: object = lambda _: 
         splits=replace(splits, train=job.train),
         workdir=folder,
         on_progress=on_progress,  # type: ignore[arg-type]
-        patience=SOON,
     )
 
 
