@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError
 
-from delivery.client_config import Section, describe, read_yaml
+from delivery.documents import Section, describe, read_yaml
 from delivery.errors import ConfigError
 
 BUNDLED = Path(__file__).with_name("prices.yaml")

@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from delivery.client_config import read_yaml
+from delivery.documents import read_yaml
 
 FOLDER = Path(__file__).with_name("wording")
 

@@ -20,6 +20,8 @@ _KILLED, _TERMINATED = (-9, 137), (-15, 143)
 _GRACE_SECONDS = 60.0
 """For the processes to save a checkpoint after they were asked to stop."""
 _LOOK_SECONDS = 0.25
+_ASLEEP_SECONDS = 5.0
+"""Between two looks: more than any load takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +165,14 @@ class _Watch(threading.Thread):
     def run(self) -> None:
         """Look until it is over."""
         heard: list[int] = []
-        at, longest = time.monotonic(), 0.0
+        looked = at = time.monotonic()
+        longest = 0.0
         while not self._over.wait(_LOOK_SECONDS):
-            beats, now = self._look(), time.monotonic()
+            before, looked = looked, time.monotonic()
+            if looked - before > _ASLEEP_SECONDS:
+                # The machine or both processes stood still, and nobody is to blame.
+                at += looked - before
+            beats, now = self._look(), looked
             if beats != heard:
                 longest = max(longest, now - at) if heard else longest
                 heard, at = beats, now

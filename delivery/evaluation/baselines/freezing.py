@@ -16,7 +16,8 @@ import yaml
 from pydantic import ValidationError
 
 from delivery.artifacts import BaselinePack, sha256_file
-from delivery.client_config import ParseRule, describe
+from delivery.client_config import ParseRule
+from delivery.documents import describe
 from delivery.errors import ConfigError
 from delivery.evaluation.baselines.packs import OUTPUTS, PACK, OutputLine, PackFile, load_pack
 

@@ -10,7 +10,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from delivery.artifacts import BaselinePack, Suite
-from delivery.client_config import describe
+from delivery.documents import describe
 from delivery.errors import ClientDataError, ConfigError
 from delivery.evaluation.baselines.freezing import PackSpec, freeze_pack, pack_folder
 from delivery.evaluation.baselines.packs import OutputLine, Usage, asked_of

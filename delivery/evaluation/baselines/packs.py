@@ -17,7 +17,8 @@ import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from delivery.artifacts import Answer, BaselinePack, Estimate, Sample, Suite, SystemResult, sha256_file
-from delivery.client_config import ParseRule, describe, read_yaml
+from delivery.client_config import ParseRule
+from delivery.documents import describe, read_yaml
 from delivery.errors import ConfigError, DeliveryError, IntegrityError
 from delivery.evaluation.endpoints.endpoint import OnAnswer, Request
 from delivery.evaluation.judging.dialogues import turn_id

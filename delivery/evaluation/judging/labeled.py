@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from delivery.client_config import Section, describe
+from delivery.documents import Section, describe
 from delivery.errors import ClientDataError, ConfigError
 from delivery.evaluation.judging.judge import Pair
 from delivery.evaluation.judging.results import LabeledPair

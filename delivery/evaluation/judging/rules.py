@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from delivery.client_config import ClientConfig, Section, describe
+from delivery.client_config import ClientConfig
+from delivery.documents import Section, describe
 from delivery.errors import ConfigError
 
 DEFAULT_CRITERIA = """The better answer does what the request asks, is right in what it states, and is clear. What was not \

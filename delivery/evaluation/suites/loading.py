@@ -16,7 +16,8 @@ import orjson
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from delivery.artifacts import JUDGED, Message, Sample, Scorer, Suite, SuiteKind, sha256_json
-from delivery.client_config import ParseRule, Section, Vertical, describe, read_yaml
+from delivery.client_config import ParseRule, Vertical
+from delivery.documents import Section, describe, read_yaml
 from delivery.errors import ConfigError
 from delivery.evaluation.scoring.choices import LETTERS
 from delivery.evaluation.scoring.parsing import first_json_object

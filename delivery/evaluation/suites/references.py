@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, ValidationError, model_validator
 
 from delivery.artifacts import Scorer
-from delivery.client_config import Section, describe
+from delivery.documents import Section, describe
 from delivery.evaluation.scoring.choices import LETTERS
 from delivery.evaluation.scoring.instructions import problem_with
 

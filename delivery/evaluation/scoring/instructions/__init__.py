@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ConfigDict, ValidationError, validate_call
 
 from delivery.artifacts import Sample
-from delivery.client_config import describe
+from delivery.documents import describe
 from delivery.evaluation.scoring.instructions.formats import FORMATS
 from delivery.evaluation.scoring.instructions.lengths import LENGTHS
 from delivery.evaluation.scoring.instructions.words import WORDS
