@@ -25,6 +25,9 @@ from delivery.report.systems import Document, is_stand_in, name_in, name_system
 
 SLICES_SHOWN = 12
 
+_MANY_METRICS = 4
+"""Beside the one that decides: more do not stand side by side on a page."""
+
 
 def suite_section(index: int, suite: Document, lang: Language) -> Section:
     """Systems with their intervals, the comparisons, and the parts of the suite; the first one explains the verdicts."""
@@ -35,7 +38,7 @@ def suite_section(index: int, suite: Document, lang: Language) -> Section:
         metric=lang.term("metrics", suite["primary_metric"]),
         kind=lang.term("suite_kinds", suite["kind"]),
     )
-    blocks: list[Block] = [Paragraph(intro), *_how_judged(suite, lang), _systems(suite, lang)]
+    blocks: list[Block] = [Paragraph(intro), *_how_judged(suite, lang), *_systems(suite, lang)]
     chart = _interval_figure(suite, lang)
     blocks += [chart] if chart else []
     blocks += _comparisons(suite, lang)
@@ -139,8 +142,23 @@ def _metrics(suite: Document) -> list[str]:
     return [suite["primary_metric"], *(metric for metric in seen if metric != suite["primary_metric"])]
 
 
-def _systems(suite: Document, lang: Language) -> Table:
-    metrics = _metrics(suite)
+def _systems(suite: Document, lang: Language) -> list[Table]:
+    decides, *others = _metrics(suite)
+    if len(others) < _MANY_METRICS:
+        return [_who(suite, [decides, *others], lang)]
+    # Turned round, the metrics have room however many there are.
+    columns = [
+        Column(lang.say("comparison.metric")),
+        *(Column(_told_apart(s, suite, lang), numeric=True) for s in suite["systems"]),
+    ]
+    rows = [
+        (Cell(lang.term("metrics", metric)), *(_estimate(system["metrics"].get(metric)) for system in suite["systems"]))
+        for metric in others
+    ]
+    return [_who(suite, [decides], lang), Table(lang.say("suite.others"), tuple(columns), tuple(rows))]
+
+
+def _who(suite: Document, metrics: Sequence[str], lang: Language) -> Table:
     rows = []
     for system in suite["systems"]:
         named = name_system(system, lang)
