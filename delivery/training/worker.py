@@ -47,6 +47,7 @@ from delivery.weights.hf import load_tokenizer
 _PR_SET_PDEATHSIG = 1
 _LOCK_SECONDS = 90
 _TELL_SECONDS = 0.2
+_LEFT = 128 + signal.SIGTERM
 _POINTS = 100
 """Points of the stored loss curve, about."""
 
@@ -260,7 +261,7 @@ def _reason_of_disk(error: Exception) -> str | None:
 
 
 def attempt(job_path: str, parent: int, pipe: int) -> int:
-    """Run one attempt as one process; 0 when the job is finished or was left on request, else what was wrong is said."""
+    """Run one attempt as one process; 0 when the job is finished, else what was wrong or asked for is said."""
     faulthandler.enable()
     out = os.fdopen(os.dup(pipe), "w", encoding="utf-8")
     stop = threading.Event()
@@ -272,7 +273,7 @@ def attempt(job_path: str, parent: int, pipe: int) -> int:
         _work(from_json(Job, Path(job_path).read_bytes()), workdir, out, stop)
     except DeliveryInterrupted as error:
         write_line(out, {"error": type(error).__name__, "message": str(error)})
-        return 0
+        return _LEFT
     except Exception as error:
         write_line(out, _said(error, workdir))
         if not isinstance(error, DeliveryError):
@@ -282,9 +283,9 @@ def attempt(job_path: str, parent: int, pipe: int) -> int:
 
 
 def attempt_or_raise(job_path: str, parent: int, pipe: int) -> None:
-    """The same for torchrun, which ends all processes when one raises."""
-    if attempt(job_path, parent, pipe):
-        raise SystemExit(1)
+    """The same for torchrun, which ends all processes when one raises, and keeps those that return until it is done."""
+    if code := attempt(job_path, parent, pipe):
+        raise SystemExit(code)
 
 
 def _work(job: Job, workdir: Workdir, out: IO[str], stop: threading.Event) -> None:

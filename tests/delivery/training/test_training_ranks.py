@@ -97,7 +97,7 @@ def test_what_some_processes_saved_others_go_on_from(
     with pytest.raises(Enough):
         train(replace(cut, processes=first), base=tiny, splits=splits, workdir=tmp_path, on_progress=once_at(7, leave))
     saved = max(int(p.name.split("-")[1]) for p in Workdir(tmp_path).checkpoints.glob("checkpoint-*"))
-    assert saved >= 4
+    assert saved >= 7, "asked to stop, it saved where it was"
     done = train(replace(cut, processes=then), base=tiny, splits=splits, workdir=tmp_path, on_progress=watch)
     same(done, alone)
     assert seen[0] > saved
