@@ -10,7 +10,7 @@ import torch
 
 from delivery.artifacts import BaseModel, Splits, TokenStats, TrainingPlan
 from delivery.client_config import Training
-from delivery.training import count_tokens, make_plan
+from delivery.training import count_tokens, make_plan, process, supervise
 from tests.delivery.training.tiny_rows import TINY_MACHINE, tiny_splits
 from tests.delivery.weights.tiny import make_tiny_model
 
@@ -34,6 +34,23 @@ def stats(tiny: BaseModel, splits: Splits) -> TokenStats:
 def plan(tiny: BaseModel, stats: TokenStats) -> TrainingPlan:
     made = make_plan(Training(epochs=2, batch_size=8, rank=4), base=tiny, stats=stats, machine=TINY_MACHINE)
     return replace(made, checkpoint_every=5)
+
+
+@pytest.fixture(autouse=True)
+def one_nursery(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name of the running test is no reason to import everything anew."""
+
+    def of(plan: TrainingPlan) -> dict[str, str]:
+        return {key: value for key, value in process.environment(plan).items() if key != "PYTEST_CURRENT_TEST"}
+
+    monkeypatch.setattr(supervise, "environment", of)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_nursery_is_left() -> Iterator[None]:
+    yield
+    if process.Nursery._spare is not None:
+        process.Nursery._spare.close()
 
 
 @pytest.fixture(autouse=True)

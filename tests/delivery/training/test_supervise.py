@@ -12,9 +12,9 @@ import torch
 
 from delivery.artifacts import Adapter, BaseModel, Example, Message, Progress, Splits, TrainingPlan
 from delivery.errors import ConfigError, DeliveryError, DeliveryInterrupted
-from delivery.training import count_tokens, launcher
+from delivery.training import count_tokens, launcher, supervise
 from delivery.training.job import Attempts, Job, Workdir
-from delivery.training.process import Nursery, environment
+from delivery.training.process import Nursery
 from delivery.training.supervise import Ended, Patience, _answer
 from delivery.training.troubles import NotFiniteError, Troubles
 from delivery.training.worker import _said
@@ -95,14 +95,14 @@ def test_memory_that_runs_out_halves_the_micro_batch(tiny: BaseModel, job: Job, 
     large = replace(job, plan=plan, train=rows, validation=())
     # Leaves a nursery that has imported everything, so what it is allowed from here on goes to training.
     whole = run(large, splits, tmp_path / "whole")
-    nursery = Nursery.take(environment(plan))
+    nursery = Nursery.take(supervise.environment(plan))
     limited = psutil.Process(nursery.pid)
     limited.rlimit(psutil.RLIMIT_AS, (limited.memory_info().vms + 250 * 2**20, resource.RLIM_INFINITY))
     nursery.give_back()
     try:
         done = run(large, splits, tmp_path / "limited")
     finally:
-        Nursery.take(environment(plan)).close()
+        Nursery.take(supervise.environment(plan)).close()
     halved = Troubles.read(Workdir(tmp_path / "limited").troubles)
     assert whole.record.restarts == 0
     assert done.record.restarts == len(halved.notes) >= 1

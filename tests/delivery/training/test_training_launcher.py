@@ -119,7 +119,7 @@ def test_process_saves_and_leaves_when_its_parent_is_gone(
             # What the kernel does for a process that ends.
             nursery._process.stdin.close()
 
-    assert nursery.attempt(order_for(endless, job=folder.job, log=folder.log), gone) == 0
+    assert nursery.attempt(order_for(endless, job=folder.job, log=folder.log), gone) == 128 + signal.SIGTERM
     assert list(folder.checkpoints.glob("checkpoint-*/manifest.json"))
     assert nursery._process.wait(10) == 0, "nothing stays behind"
     nursery.close()
