@@ -30,7 +30,8 @@ _FUSED_QUERIES = 512
 
 
 class View(NamedTuple):
-    """A block of queries and what they may not see, or in ``_fused`` may: bool (queries, keys); None for a plain triangle."""
+    """A block of queries and what they may not see of its last keys, or in ``_fused`` may see of all: bool (queries, keys); None
+    for a plain triangle."""
 
     block: Block
     mask: torch.Tensor | None
@@ -57,7 +58,10 @@ def views_of(packed: Pack, device: torch.device) -> tuple[View, ...]:
     for block in blocks(packed, tokens=_PLAIN_QUERIES if plain else _FUSED_QUERIES, cut=plain):
         queries, keys = torch.arange(block.start, block.end)[:, None], torch.arange(block.own, block.end)
         mask = (keys < starts[block.start : block.end, None]) | (keys > queries)
-        if not plain:
+        if plain:
+            # From the first key on that anyone may not see.
+            mask = mask[:, int(mask.any(0).int().argmax()) :]
+        else:
             before = sum(end - start for start, end in block.before)
             mask = torch.nn.functional.pad(~mask, (before, 0), value=True)
         alone = not block.before and int(starts[block.end - 1]) == block.start
