@@ -31,13 +31,14 @@ from delivery.artifacts import (
     sha256_json,
     verify_artifact,
 )
-from delivery.errors import ClientDataError, RetryableError
+from delivery.errors import ClientDataError, DoesNotFit, RetryableError
 from delivery.evaluation.suites.ordering import Ordered
 from delivery.settings import get_settings
+from flows import pools
 from flows.line import Line
 from flows.results import Artifacts, Load, Registered, Written
 from flows.summary import summarise
-from flows.versions import look_of, registry_of
+from flows.versions import look_of, registry_of, training_run
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -179,8 +180,15 @@ def plan_training(line: Line, data: str, base: str) -> str:
     model = line.read(BaseModel, base)
 
     def work(_: Path, __: OnProgress) -> TrainingPlan:
-        stats = training.count_tokens(model, line.rows(data).splits)
-        return training.make_plan(line.config.training, base=model, stats=stats, machine=training.measure_machine())
+        stats, machine = training.count_tokens(model, line.rows(data).splits), training.measure_machine()
+        # No part of the key, as little as the machine's speed: unchanged rows are not trained on again because a
+        # prediction would be better now.
+        history = pools.past_runs(line.workspace)
+        try:
+            return training.make_plan(line.config.training, base=model, stats=stats, machine=machine, history=history)
+        except DoesNotFit as error:
+            found = pools.offers(line.workspace, line.config, base=model, stats=stats, here=machine)
+            raise pools.with_pools(error, found) from error
 
     inputs = {"data": data, "base": model.sha256, "training": line.config.training.model_dump(mode="json")}
     return line.stage("plan_training", inputs, work)
@@ -301,7 +309,11 @@ def register(line: Line, data: str, base: str, artifacts: str, decision: str) ->
             verify_artifact(artifact)
         # What is served and what it was made from; the other formats can be made again from the adapter.
         kept = [artifact for artifact in made.made if artifact.format in ("adapter", made.shipped.format)]
-        version = registry_of(line.workspace).register(
+        models = registry_of(line.workspace)
+        trained = line.read(Adapter, line.finished("train")).record
+        plan = line.read(TrainingPlan, line.finished("plan_training"))
+        models.log_training(line.config.client, delivery.delivery_id, training_run(plan, trained, base=model))
+        version = models.register(
             line.config.client,
             kept,
             shipped=made.shipped,

@@ -13,6 +13,29 @@ from delivery.errors import IntegrityError
 
 
 @dataclass(frozen=True, slots=True)
+class Shape:
+    """The sizes of a decoder model that decide its memory and its work, from its ``config.json``."""
+
+    hidden: int
+    intermediate: int
+    layers: int
+    heads: int
+    key_value_heads: int
+    head_width: int
+    vocabulary: int
+
+    @property
+    def query(self) -> int:
+        """Numbers of a token's query over all heads."""
+        return self.heads * self.head_width
+
+    @property
+    def key(self) -> int:
+        """Numbers of a token's key over all heads, and of its value."""
+        return self.key_value_heads * self.head_width
+
+
+@dataclass(frozen=True, slots=True)
 class BaseModel:
     """An open model as a local folder of safetensors, config and tokenizer."""
 
@@ -23,6 +46,16 @@ class BaseModel:
     licence: str
     parameters: int
     context_length: int
+    shape: Shape | None = None
+    """None where ``config.json`` does not name its sizes in a known way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """Training rows of nearly one length: tokens of the longest, answer tokens of the mean row."""
+
+    tokens: int
+    answer: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +70,8 @@ class TokenStats:
     """Tokens of the longest answer in training and validation: bounds how much any system may generate."""
     shared_prefix: int = 0
     """Opening tokens that all training rows share and that training computes once per micro-batch."""
+    bands: tuple[Band, ...] = ()
+    """The training rows by length in at most 64 equal parts, the shortest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +84,18 @@ class Machine:
     bf16: bool
     matrix_flops: float
     """Floating-point operations per second of a large matrix product in the training precision."""
+    devices: int = 1
+    """Alike, each with this memory and this rate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """By how much earlier training runs on this device were off their plans; 1 where there were none."""
+
+    runs: int = 0
+    seconds: float = 1.0
+    """What a step took over what it was predicted to take, shrunk to 1 where runs are few."""
+    memory: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +122,10 @@ class TrainingPlan:
     predicted_peak_bytes: int
     why: tuple[str, ...] = ()
     """One sentence for each choice."""
+    predicted_step_seconds: float = 0.0
+    """Of one optimizer step; 0 in plans from before that was kept."""
+    learned: Learned = Learned()
+    """Already in the predictions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +158,11 @@ class TrainingRecord:
     """4 x parameters x computed tokens per second (opening tokens that rows share count once per micro-batch), over the
     matrix rate measured in the same process."""
     losses: tuple[LossPoint, ...]
+
+    @property
+    def wall_seconds(self) -> float:
+        """Wall time of all attempts: start, validation, checkpoints and lost steps included."""
+        return self.seconds / self.effective_training_time
 
 
 @dataclass(frozen=True, slots=True)

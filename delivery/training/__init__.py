@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
-from delivery.artifacts import Adapter, BaseModel, Machine, OnProgress, Splits, TokenStats, TrainingPlan, no_progress
+from delivery.artifacts import Adapter, Band, BaseModel, Machine, OnProgress, Splits, TokenStats, TrainingPlan, no_progress
 from delivery.errors import ClientDataError
 from delivery.training.batches import shared_length
-from delivery.training.plan import make_plan
+from delivery.training.history import Past
+from delivery.training.plan import accumulation_of, make_plan
 
-__all__ = ["count_tokens", "make_plan", "measure_machine", "train"]
+__all__ = ["Past", "accumulation_of", "count_tokens", "make_plan", "measure_machine", "train"]
 
 
 def measure_machine() -> Machine:
@@ -46,6 +48,17 @@ def count_tokens(base: BaseModel, splits: Splits) -> TokenStats:
         shared_prefix=shared_length([row.ids for row in train], [row.answer_start for row in train])
         if shared_prefix.supports(hf.load_config(Path(base.path)))
         else 0,
+        bands=_bands([(len(row.ids), len(row.ids) - row.answer_start) for row in train]),
+    )
+
+
+def _bands(rows: list[tuple[int, int]]) -> tuple[Band, ...]:
+    """Rows, each by its tokens and those of its answer, in at most 64 equal parts by length."""
+    ordered, parts = sorted(rows), min(64, len(rows))
+    cuts = [len(ordered) * part // parts for part in range(parts + 1)]
+    return tuple(
+        Band(tokens=ordered[end - 1][0], answer=round(sum(answer for _, answer in ordered[start:end]) / (end - start), 1))
+        for start, end in pairwise(cuts)
     )
 
 
