@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch.nn.functional import linear
 
-_LOGITS_AT_ONCE = 2**25
-"""Numbers: with the steps between them some 300 MB."""
+from delivery.training.memory import LOGITS_AT_ONCE
 
 
 def answer_losses(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, targets: torch.Tensor) -> torch.Tensor:
@@ -30,7 +29,7 @@ class _AnswerLosses(torch.autograd.Function):
         wide = torch.promote_types(hidden.dtype, torch.float32)
         losses = torch.empty(len(hidden), dtype=wide, device=hidden.device)
         gradient = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
-        at_once = max(1, _LOGITS_AT_ONCE // len(weight))
+        at_once = max(1, LOGITS_AT_ONCE // len(weight))
         for start in range(0, len(hidden), at_once):
             part = slice(start, start + at_once)
             logits, wanted = linear(hidden[part], weight, bias).to(wide), targets[part, None]
