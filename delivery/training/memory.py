@@ -15,7 +15,7 @@ from statistics import NormalDist
 from typing import NamedTuple
 
 from delivery.artifacts import Band, BaseModel, Opening, Shape, TokenStats, TrainingPlan
-from delivery.training.packing import expected_tokens
+from delivery.training.packing import GRID, expected_tokens
 
 PLAIN_ATTENTION_UP_TO = 512
 """Tokens that a query sees. On a CPU attention keeps the scores of up to so many for the backward pass, and computes those of
@@ -46,9 +46,9 @@ class Saved(NamedTuple):
 
 
 SAVED = {
-    ("bf16", True): Saved(hidden=12.0, intermediate=8.0, query=4.0, key=4.0, score=2.0, head=0.75, rank=14.0),
+    ("bf16", True): Saved(hidden=8.0, intermediate=4.0, query=4.0, key=4.0, score=2.0, head=0.75, rank=14.0),
     ("bf16", False): Saved(hidden=12.0, intermediate=8.0, query=4.0, key=4.0, score=0.0, head=4.75, rank=14.0),
-    ("fp32", True): Saved(hidden=16.0, intermediate=16.0, query=8.0, key=8.0, score=4.0, head=0.75, rank=28.0),
+    ("fp32", True): Saved(hidden=16.0, intermediate=8.0, query=8.0, key=8.0, score=4.0, head=0.75, rank=28.0),
     ("fp32", False): Saved(hidden=16.0, intermediate=16.0, query=8.0, key=8.0, score=0.0, head=4.75, rank=28.0),
 }
 """By precision, and whether rows are packed. A 4-bit base keeps nothing more."""
@@ -202,13 +202,15 @@ def _largest_part(stats: TokenStats, setup: Setup) -> tuple[float, float]:
     rows, budget = min(setup.batch_size, stats.rows), setup.micro_batch_tokens
     own = [band.tokens for band in bands_of(stats)]
     mean = sum(own) / len(own)
-    deviation = sqrt(sum((each - mean) ** 2 for each in own) / len(own) * rows)
+    deviation = sqrt(sum((each - mean) ** 2 for each in own) / len(own))
     # The largest of as many normal numbers as an epoch has batches (Blom, 1958).
     batches = ceil(stats.rows / rows)
-    far = NormalDist().inv_cdf((batches - 0.375) / (batches + 0.25)) * deviation
-    uneven = 0.5 * (stats.tokens / stats.rows - _shared_by_a_row(stats))
+    far = NormalDist().inv_cdf((batches - 0.375) / (batches + 0.25)) * deviation * sqrt(rows)
+    half = 0.5 * (stats.tokens / stats.rows - _shared_by_a_row(stats))
 
     def part(parts: int, beyond: float) -> float:
+        # Rows are not cut: what makes parts uneven. The last token of a row is not read.
+        uneven = half if rows % parts else min(half, 2 * deviation)
         return expected_tokens(stats, rows / parts) + beyond / parts + (uneven if parts > 1 else 0.0) - rows / parts
 
     def fewest(beyond: float) -> int:
@@ -217,7 +219,7 @@ def _largest_part(stats: TokenStats, setup: Setup) -> tuple[float, float]:
     few, many = fewest(-far), fewest(far)
     # Between the smallest and the largest batch there is one that just fits.
     tokens = float(budget) if few < many < rows else part(many, far)
-    return tokens, rows / (few if few < many < rows else many)
+    return GRID * ceil(tokens / GRID), rows / (few if few < many < rows else many)
 
 
 def _shared_by_a_row(stats: TokenStats) -> float:

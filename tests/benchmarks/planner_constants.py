@@ -119,7 +119,7 @@ def kept_scores(batch: MicroBatch) -> float:
         for block in blocks(batch["layout"], tokens=PLAIN_QUERIES, cut=True)
         if (keys := block.end - block.own) <= PLAIN_ATTENTION_UP_TO
     ]
-    return sum(found) / float(batch["computed"])
+    return sum(found) / batch["layout"].tokens
 
 
 class Observation(NamedTuple):
@@ -144,7 +144,7 @@ class Observer:
         shape = self._shape
         scores = shape.heads * kept_scores(batch)
         sizes = (shape.hidden, shape.intermediate, shape.query, shape.key, scores, shape.heads, self._case.rank)
-        return Observation(sizes, (more - few) / batch["computed"])
+        return Observation(sizes, (more - few) / batch["input_ids"].numel())
 
 
 def observe(case: Case) -> list[Observation]:

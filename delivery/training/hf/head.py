@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch.nn.functional import linear
+from torch.nn.functional import linear, pad
 
 from delivery.training.memory import LOGITS_AT_ONCE
+from delivery.training.packing import GRID
 
 
 def answer_losses(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, targets: torch.Tensor) -> torch.Tensor:
@@ -19,7 +20,11 @@ def answer_losses(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
 
     Shapes: hidden (tokens, width), weight (vocabulary, width), bias (vocabulary), targets (tokens).
     """
-    return _AnswerLosses.apply(hidden, weight, bias, targets)
+    tokens = len(targets)
+    # See GRID: further tokens whose losses nobody asks for.
+    filling = -tokens % GRID
+    losses: torch.Tensor = _AnswerLosses.apply(pad(hidden, (0, 0, 0, filling)), weight, bias, pad(targets, (0, filling)))
+    return losses[:tokens]
 
 
 class _AnswerLosses(torch.autograd.Function):
