@@ -18,6 +18,10 @@ class ConfigError(DeliveryError):
     exit_code = 2
 
 
+class DoesNotFit(ConfigError):
+    """A training run needs more memory than its machine has; the message says what would fit."""
+
+
 class ClientDataError(DeliveryError):
     """The client's data cannot be used as it is; the message names file and line, and the client must act."""
 

@@ -60,6 +60,11 @@ class Workspace:
         return self.root / "evals"
 
     @property
+    def pools(self) -> Path:
+        """The machines that the user can train on beside those that ship in the catalog; may not be there."""
+        return self.root / "pools.yaml"
+
+    @property
     def state(self) -> Path:
         """Everything that the line wrote; deleting it is a clean start."""
         return self.root / ".delivery"

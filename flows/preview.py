@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from delivery import costs, dataset
+from delivery import costs, dataset, training
 from delivery.artifacts import (
     BaseModel,
     Check,
     DataReport,
     LabeledDataset,
+    Machine,
     OnProgress,
     TrainingPlan,
     no_progress,
 )
 from delivery.client_config import ClientConfig, SplitRule, list_clients, load_client
-from delivery.errors import ClientDataError, ConfigError
+from delivery.errors import ClientDataError, ConfigError, DoesNotFit
 from delivery.settings import Workspace, find_workspace
-from flows import baseline, judged, steps
+from flows import baseline, judged, pools, steps
 from flows.environment import prepare
 from flows.line import Line
 from flows.power import discordance_seen, guards, power, with_power
@@ -97,8 +97,14 @@ def _workspace_with(name: str) -> Workspace | None:
     return None
 
 
-def preview(workspace: Workspace, config: ClientConfig) -> dict[str, Any]:
-    """Recipe, memory, time, money, pool and detectable difference of a delivery that was not started."""
+def preview(workspace: Workspace, config: ClientConfig, *, pool: str = costs.LOCAL) -> dict[str, Any]:
+    """Recipe, memory, time, money, pools and detectable difference of a delivery that was not started.
+
+    Raises:
+        ConfigError: there is no such pool.
+        DoesNotFit: the training does not fit there; says what would.
+    """
+    described = None if pool in pools.THIS_MACHINE else pools.pool_of(pool, workspace)
     line = Line(workspace, config)
     base = steps.fetch_base_model.on(line)
     data = steps.load_data.on(line)
@@ -106,20 +112,54 @@ def preview(workspace: Workspace, config: ClientConfig) -> dict[str, Any]:
     steps.refuse_unusable(report, config.client)
     baseline.check_baseline.on(line, data)
     judged.check_judge.on(line)
-    plan = line.read(TrainingPlan, steps.plan_training.on(line, data, base))
-    hourly = costs.load_price_book().hourly_usd(config.cost.hardware)
-    seconds = plan.predicted_seconds + sum(point.predicted_seconds for point in plan.sweep)
-    seconds += plan.pairs.predicted_seconds if plan.pairs is not None else 0.0
-    usd = (hourly * Decimal(seconds) / 3600).quantize(Decimal("0.0001"))
+    model = line.read(BaseModel, base)
+    if described is None:
+        planned = line.read(TrainingPlan, steps.plan_training.on(line, data, base))
+        here: TrainingPlan | Machine = planned
+        stats = planned.stats
+    else:
+        here, stats = training.measure_machine(), training.count_tokens(model, line.rows(data).splits)
+    found = pools.offers(workspace, config, base=model, stats=stats, here=here)
+    chosen = found[0] if described is None else next(offer for offer in found if offer.pool == pool)
+    if chosen.plan is None:
+        raise pools.with_pools(DoesNotFit(f"--pool {pool}: {chosen.why_not}"), found)
+    cheapest = pools.cheapest(found)
     return {
         "client": config.client,
         "data": {"rows": report.rows, "splits": report.splits, "fingerprint": report.fingerprint},
-        "base_model": asdict(line.read(BaseModel, base)),
-        "training": asdict(plan),
-        "machine_memory_bytes": plan.machine.memory_bytes,
-        "predicted_usd": str(usd),
-        "hardware": config.cost.hardware,
-        "pool": "cpu",
+        "base_model": asdict(model),
+        "training": asdict(chosen.plan),
+        "machine_memory_bytes": chosen.memory_bytes,
+        "predicted_seconds": chosen.plan.all_seconds,
+        "predicted_usd": str(chosen.usd),
+        "hardware": config.cost.hardware if described is None else pool,
+        "pool": chosen.pool,
+        "pools": [_shown(offer) for offer in found],
+        "cheapest": None if cheapest is None else cheapest.pool,
         "power": asdict(power(line, report.splits["test"], seen=discordance_seen(line))),
         "guards": [asdict(check) for check in guards(line, report.splits["test"])],
+    }
+
+
+def _shown(offer: pools.Offer) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "pool": offer.pool,
+        "device": offer.device,
+        "devices": offer.devices,
+        "memory_bytes": offer.memory_bytes,
+        "hourly_usd": str(offer.hourly_usd),
+        "preemptible": offer.preemptible,
+        "fits": offer.plan is not None,
+        "why_not": offer.why_not,
+    }
+    if offer.plan is None:
+        return shown
+    return shown | {
+        "method": offer.plan.method,
+        "steps": offer.plan.steps,
+        "micro_batch_tokens": offer.plan.micro_batch_tokens,
+        "accumulation": offer.accumulation,
+        "predicted_peak_bytes": offer.plan.predicted_peak_bytes,
+        "predicted_seconds": offer.plan.all_seconds,
+        "predicted_usd": str(offer.usd),
     }

@@ -31,14 +31,15 @@ from delivery.artifacts import (
     sha256_json,
     verify_artifact,
 )
-from delivery.errors import ClientDataError, RetryableError
+from delivery.errors import ClientDataError, DoesNotFit, RetryableError
 from delivery.settings import get_settings
+from flows import pools
 from flows.beginnings import adapter_of, beginning_of, form_of, lineage
 from flows.line import Line
 from flows.ordered import further_suites
 from flows.results import Artifacts, Load, Registered, Written, plan_of
 from flows.summary import summarise
-from flows.versions import look_of, registry_of
+from flows.versions import look_of, registry_of, training_run
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -172,10 +173,18 @@ def plan_training(line: Line, data: str, base: str) -> str:
 
     def work(_: Path, __: OnProgress) -> TrainingPlan:
         stats, machine = training.count_tokens(model, line.rows(data).splits), training.measure_machine()
+        # No part of the key, as little as the machine's speed: unchanged rows are not trained on again because a
+        # prediction would be better now.
+        history = pools.past_runs(line.workspace)
 
         def planned(*, started: bool) -> TrainingPlan:
-            plan = training.make_plan(line.config.training, base=model, stats=stats, machine=machine, started=started)
-            return training.spread(plan, processes, sharded=get_settings().sharded)
+            wish = line.config.training
+            try:
+                plan = training.make_plan(wish, base=model, stats=stats, machine=machine, started=started, history=history)
+            except DoesNotFit as error:
+                found = pools.offers(line.workspace, line.config, base=model, stats=stats, here=machine)
+                raise pools.with_pools(error, found) from error
+            return training.spread(plan, processes, base=model, sharded=get_settings().sharded)
 
         if start and form_of(warm := planned(started=True)) == begins.form:
             return training.from_start(warm, start, begins.why)
@@ -322,7 +331,11 @@ def register(line: Line, data: str, base: str, artifacts: str, decision: str) ->
             verify_artifact(artifact)
         # What is served and what it was made from; the other formats can be made again from the adapter.
         kept = [artifact for artifact in made.made if artifact.format in ("adapter", made.shipped.format)]
-        version = registry_of(line.workspace).register(
+        models = registry_of(line.workspace)
+        trained = line.read(Adapter, line.finished("train")).record
+        plan = line.read(TrainingPlan, line.finished("plan_training"))
+        models.log_training(line.config.client, delivery.delivery_id, training_run(plan, trained, base=model))
+        version = models.register(
             line.config.client,
             kept,
             shipped=made.shipped,

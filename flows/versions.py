@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from delivery import registry
-from delivery.artifacts import Artifact, Suite, sha256_json
+from delivery.artifacts import Artifact, BaseModel, Suite, TrainingPlan, TrainingRecord, sha256_json
 from delivery.client_config import load_client
 from delivery.errors import ConfigError, GateNotPassed
 from delivery.settings import Workspace, find_workspace
@@ -16,10 +16,61 @@ if TYPE_CHECKING:
     from delivery.registry import ModelRegistry
 
 
+LOGGED = (
+    "method",
+    "rank",
+    "alpha",
+    "learning_rate",
+    "epochs",
+    "batch_size",
+    "micro_batch_tokens",
+    "steps",
+    "precision",
+    "seed",
+)
+"""What of a plan the registry keeps as parameters of the training run."""
+
+
 def registry_of(workspace: Workspace) -> ModelRegistry:
     """The registry of a workspace."""
     prepare(workspace)
     return registry.open_registry(workspace.mlflow_tracking_uri, artifact_root=workspace.artifacts / "mlflow")
+
+
+def training_run(plan: TrainingPlan, record: TrainingRecord, *, base: BaseModel) -> registry.TrainingRun:
+    """What the registry keeps of a training run: its recipe, its losses, and what it took beside what was planned."""
+    recipe = (
+        "method",
+        "rank",
+        "alpha",
+        "learning_rate",
+        "epochs",
+        "batch_size",
+        "micro_batch_tokens",
+        "steps",
+        "precision",
+        "seed",
+    )
+    params = {key: str(getattr(plan, key)) for key in recipe}
+    figures = {
+        "seconds": record.wall_seconds,
+        "predicted_seconds": plan.predicted_seconds,
+        "peak_memory_bytes": record.peak_memory_bytes,
+        "predicted_peak_bytes": plan.predicted_peak_bytes,
+        "tokens": record.tokens,
+        "supervised_tokens": record.supervised_tokens,
+        "tokens_per_second": record.tokens_per_second,
+        "effective_training_time": record.effective_training_time,
+        "matrix_rate_share": record.matrix_rate_share,
+    }
+    return registry.TrainingRun(
+        params={**params, "base_model": base.name, "base_sha256": base.sha256, "device": record.device},
+        curves={
+            "loss": tuple((point.step, point.loss) for point in record.losses),
+            "validation_loss": tuple((p.step, p.validation) for p in record.losses if p.validation is not None),
+        },
+        figures={name: float(value) for name, value in figures.items()},
+    )
 
 
 def champion_of(line: Line) -> Artifact | None:

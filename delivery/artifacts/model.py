@@ -13,6 +13,31 @@ from delivery.errors import IntegrityError
 
 
 @dataclass(frozen=True, slots=True)
+class Shape:
+    """The sizes of a decoder model that decide its memory and its work, from its ``config.json``."""
+
+    hidden: int
+    intermediate: int
+    layers: int
+    heads: int
+    key_value_heads: int
+    head_width: int
+    vocabulary: int
+    architecture: str = "llama"
+    """The configuration's ``model_type``."""
+
+    @property
+    def query(self) -> int:
+        """Numbers of a token's query over all heads."""
+        return self.heads * self.head_width
+
+    @property
+    def key(self) -> int:
+        """Numbers of a token's key over all heads, and of its value."""
+        return self.key_value_heads * self.head_width
+
+
+@dataclass(frozen=True, slots=True)
 class BaseModel:
     """An open model as a local folder of safetensors, config and tokenizer."""
 
@@ -23,6 +48,16 @@ class BaseModel:
     licence: str
     parameters: int
     context_length: int
+    shape: Shape | None = None
+    """None where ``config.json`` does not name its sizes in a known way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """Training rows of nearly one length: tokens of the longest, answer tokens of the mean row."""
+
+    tokens: int
+    answer: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +89,8 @@ class TokenStats:
     """Tokens of these rows with the preferred and with the rejected answer."""
     longest_pair: int = 0
     """Twice the longer of the two, at most over all pairs: what a pair takes in a micro-batch."""
+    bands: tuple[Band, ...] = ()
+    """The training rows by length in at most 64 equal parts, the shortest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +103,18 @@ class Machine:
     bf16: bool
     matrix_flops: float
     """Floating-point operations per second of a large matrix product in the training precision."""
+    devices: int = 1
+    """Alike, each with this memory and this rate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """By how much earlier training runs on this device were off their plans; 1 where there were none."""
+
+    runs: int = 0
+    seconds: float = 1.0
+    """What a step took over what it was predicted to take, shrunk to 1 where runs are few."""
+    memory: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +189,16 @@ class TrainingPlan:
     """Strength of the pull towards the starting adapter where pairs are learned from (DPO); 0: answers are learned."""
     pairs: PairPlan | None = None
     sweep: tuple[SweepPoint, ...] = ()
+    predicted_step_seconds: float = 0.0
+    """Of one optimizer step; 0 in plans from before that was kept."""
+    learned: Learned = Learned()
+    """Already in the predictions."""
+
+    @property
+    def all_seconds(self) -> float:
+        """Predicted for every training run of the plan: the sweep's, that of the answers, and that of the pairs."""
+        pairs = self.pairs.predicted_seconds if self.pairs is not None else 0.0
+        return self.predicted_seconds + pairs + sum(point.predicted_seconds for point in self.sweep)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +260,11 @@ class TrainingRecord:
     notes: tuple[str, ...] = ()
     """What was decided while training, one sentence each."""
     pairs: PairRecord | None = None
+
+    @property
+    def wall_seconds(self) -> float:
+        """Wall time of all attempts: start, validation, checkpoints and lost steps included."""
+        return self.seconds / self.effective_training_time
 
 
 @dataclass(frozen=True, slots=True)

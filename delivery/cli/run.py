@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from flows.start import Outcome
 
 DEMO = "demo-insurer"
+Pool = Annotated[str, typer.Option(help="A machine of the pool catalog; 'local' is this one.")]
 Slug = Annotated[str, typer.Argument(help="The client's name: its folder in clients/.")]
 
 
@@ -53,7 +54,7 @@ def demo(as_json: Json = False) -> None:
 
 def run(
     client: Slug,
-    pool: Annotated[str, typer.Option(help="Where to run; 'cpu' is this machine.")] = "cpu",
+    pool: Pool = "local",
     require_pass: Annotated[bool, typer.Option("--require-pass", help="Exit with 4 when a gate is not passed.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and show the plan; train nothing.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Train without the client's time bound (training.max_minutes).")] = False,
@@ -62,20 +63,18 @@ def run(
 ) -> None:
     """Take a client's data through the whole line."""
     from delivery.client_config import load_client
-    from delivery.errors import ConfigError
     from delivery.settings import find_workspace
 
     if nproc is not None:
         use_processes(nproc)
     workspace = find_workspace()
     config = load_client(workspace.clients, client)
-    if pool != "cpu":
-        raise ConfigError(f"--pool: there is no work pool {pool!r} here (known: cpu, which is this machine)")
     if full:
         config = config.model_copy(update={"training": config.training.model_copy(update={"max_minutes": None})})
     if dry_run:
-        _show_plan(workspace, config, as_json=as_json)
+        _show_plan(workspace, config, pool=pool, as_json=as_json)
     else:
+        _refuse_elsewhere(workspace, client, pool)
         _deliver(workspace, config, as_json=as_json, require_pass=require_pass)
 
 
@@ -83,6 +82,19 @@ def use_processes(number: int) -> None:
     """Let training use so many processes, in this process and those that it starts."""
     os.environ["DELIVERY_PROCESSES"] = str(number)
     get_settings.cache_clear()
+
+
+def _refuse_elsewhere(workspace: Workspace, client: str, pool: str) -> None:
+    from delivery.errors import ConfigError
+    from flows.pools import THIS_MACHINE, pool_of
+
+    if pool in THIS_MACHINE:
+        return
+    pool_of(pool, workspace)
+    raise ConfigError(
+        f"--pool {pool}: deliveries run on this machine only, there is no work pool for {pool}; "
+        f"'delivery plan {client} --pool {pool}' shows what the training would take there"
+    )
 
 
 def resume(
@@ -173,22 +185,22 @@ def _cost_ratios(cost: dict[str, Any]) -> str:
     return ", ".join(f"{entry['ratio']:.2g}x {model}" for model, entry in cost["api"].items())
 
 
-def plan(client: Slug, as_json: Json = False) -> None:
-    """Show what a delivery would do and take: recipe, memory, time, money, and the difference that the test can show."""
+def plan(client: Slug, pool: Pool = "local", as_json: Json = False) -> None:
+    """Show what a delivery would do and take, here and on other pools, and the difference that the test can show."""
     from delivery.client_config import load_client
     from delivery.settings import find_workspace
 
     workspace = find_workspace()
-    _show_plan(workspace, load_client(workspace.clients, client), as_json=as_json)
+    _show_plan(workspace, load_client(workspace.clients, client), pool=pool, as_json=as_json)
 
 
-def _show_plan(workspace: Workspace, config: ClientConfig, *, as_json: bool) -> None:
+def _show_plan(workspace: Workspace, config: ClientConfig, *, pool: str, as_json: bool) -> None:
     from flows.environment import prepare
 
     prepare(workspace)
     from flows.preview import preview
 
-    document = preview(workspace, config)
+    document = preview(workspace, config, pool=pool)
     if as_json:
         emit(document)
         return
@@ -201,14 +213,39 @@ def _show_plan(workspace: Workspace, config: ClientConfig, *, as_json: bool) -> 
             f"{training['method']}, rank {training['rank']}, {training['steps']} steps, {training['epochs']:.2f} epochs",
         ),
         ("memory", f"{training['predicted_peak_bytes'] / 2**30:.1f} GiB of {document['machine_memory_bytes'] / 2**30:.1f} GiB"),
-        ("time", f"{duration(training['predicted_seconds'])} of training, plus evaluation and quantization"),
+        ("time", f"{duration(document['predicted_seconds'])} of training, plus evaluation and quantization"),
         ("money", f"${document['predicted_usd']} of {document['hardware']}"),
-        ("pool", document["pool"]),
+        ("pool", document["pool"] + (", this machine" if document["pool"] == "local" else "")),
         ("power", document["power"]["sentence"]),
         *(("gates", f"{one['detail']}; {one['remedy']}") for one in document["guards"] if one["status"] == "warn"),
         *(("why", sentence) for sentence in training["why"]),
     ]
     table(("", ""), rows, title=f"plan for {config.client}")
+    say("")
+    table(
+        ("pool", "device", "method", "steps", "micro-batch", "memory", "time", "money", ""),
+        [_pool_row(each, cheapest=document["cheapest"]) for each in document["pools"]],
+        title="training, by pool",
+    )
+
+
+def _pool_row(pool: dict[str, Any], *, cheapest: str | None) -> tuple[object, ...]:
+    device = f"{pool['devices']} x {pool['device']}" if pool["devices"] > 1 else pool["device"]
+    has = f"{pool['memory_bytes'] / 2**30:.0f} GiB"
+    if not pool["fits"]:
+        return (pool["pool"], device, "", "", "", has, "", f"${pool['hourly_usd']}/h", f"does not fit: {pool['why_not']}")
+    notes = [note for note, holds in (("cheapest", pool["pool"] == cheapest), ("preemptible", pool["preemptible"])) if holds]
+    return (
+        pool["pool"],
+        device,
+        pool["method"],
+        pool["steps"],
+        f"{pool['micro_batch_tokens']} tokens x {pool['accumulation']}",
+        f"{pool['predicted_peak_bytes'] / 2**30:.1f} of {has}",
+        duration(pool["predicted_seconds"]),
+        f"${pool['predicted_usd']}",
+        ", ".join(notes),
+    )
 
 
 def status(

@@ -86,3 +86,8 @@ def load_price_book(path: Path | None = None) -> PriceBook:
         return PriceBook.model_validate(document)
     except ValidationError as error:
         raise ConfigError(f"{place}: {describe(error)}") from error
+
+
+def usd_of(hourly: Decimal, seconds: float) -> Decimal:
+    """US dollars for so long on a machine, to a hundredth of a cent."""
+    return (hourly * Decimal(str(seconds)) / 3600).quantize(Decimal("0.0001"))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from delivery.registry.fake import InMemoryRegistry
-from delivery.registry.protocol import CHALLENGER, CHAMPION, ModelRegistry, ModelVersion
+from delivery.registry.protocol import CHALLENGER, CHAMPION, ModelRegistry, ModelVersion, TrainingRun
 
-__all__ = ["CHALLENGER", "CHAMPION", "InMemoryRegistry", "ModelRegistry", "ModelVersion", "open_registry"]
+__all__ = ["CHALLENGER", "CHAMPION", "InMemoryRegistry", "ModelRegistry", "ModelVersion", "TrainingRun", "open_registry"]
 
 
 def open_registry(tracking_uri: str, *, artifact_root: Path | None) -> ModelRegistry:

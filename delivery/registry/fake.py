@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from delivery.artifacts import Artifact
 from delivery.registry.aliases import AliasRules, Entry, decode_before, require_registrable, require_slug
-from delivery.registry.protocol import ModelVersion
+from delivery.registry.protocol import ModelVersion, TrainingRun
 
 
 class InMemoryRegistry(AliasRules):
@@ -18,6 +18,7 @@ class InMemoryRegistry(AliasRules):
         self._versions: dict[str, list[ModelVersion]] = {}
         self._aliases: dict[str, dict[str, int]] = {}
         self._before: dict[tuple[str, int], str] = {}
+        self._runs: dict[tuple[str, str], TrainingRun] = {}
         self._erased: dict[str, int] = {}
         """The last number that an erased client had."""
 
@@ -31,16 +32,27 @@ class InMemoryRegistry(AliasRules):
         known = next((v for v in held if v.delivery_id == delivery_id), None)
         if known is None:
             now = datetime.now(UTC).isoformat(timespec="milliseconds")
-            known = ModelVersion(last + 1, delivery_id, dict(tags), (), now, "memory:", tuple(artifacts), shipped)
+            run = delivery_id if (client, delivery_id) in self._runs else ""
+            known = ModelVersion(last + 1, delivery_id, dict(tags), (), now, "memory:", tuple(artifacts), shipped, run)
             held.append(known)
             self._challenge(client, known.number)
         return next(version for version in self.versions(client) if version.number == known.number)
+
+    def log_training(self, client: str, delivery_id: str, training: TrainingRun) -> str:
+        """See ``ModelRegistry``."""
+        self._runs.setdefault((require_slug(client), delivery_id), training)
+        return delivery_id
+
+    def training_run(self, client: str, delivery_id: str) -> TrainingRun | None:
+        """See ``ModelRegistry``."""
+        return self._runs.get((client, delivery_id))
 
     def erase(self, client: str) -> tuple[ModelVersion, ...]:
         """See ``ModelRegistry``."""
         found = self.versions(client)
         self._erased[client] = max((version.number for version in found), default=self._erased.get(client, 0))
         self._versions.pop(client, None)
+        self._runs = {key: run for key, run in self._runs.items() if key[0] != client}
         self._aliases.pop(client, None)
         return found
 

@@ -26,13 +26,14 @@ os.environ["MLFLOW_CONFIGURE_LOGGING"] = "false"
 
 import mlflow
 from mlflow import MlflowClient
+from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine_with_retry
 
 from delivery.artifacts import Artifact
 from delivery.errors import ConfigError, RetryableError
 from delivery.registry.aliases import AliasRules, Entry, decode_before, require_registrable, require_slug
-from delivery.registry.protocol import ModelVersion
+from delivery.registry.protocol import ModelVersion, TrainingRun
 
 for _name in ("mlflow", "alembic"):
     logging.getLogger(_name).setLevel(logging.ERROR)
@@ -44,6 +45,8 @@ _BEFORE = "delivery.champions_before"
 _COMPLETE = "delivery.complete"
 _OURS = "delivery."
 _SQLITE = "sqlite:///"
+_BATCH = 1000
+"""Metrics that MLflow takes at once; of parameters it takes a hundred."""
 
 
 class MlflowRegistry(AliasRules):
@@ -76,6 +79,44 @@ class MlflowRegistry(AliasRules):
                 store.set_model_version_tag(client, str(number), _COMPLETE, "true")
         return next(v for v in self.versions(client) if v.number == number)
 
+    def log_training(self, client: str, delivery_id: str, training: TrainingRun) -> str:
+        """See ``ModelRegistry``."""
+        require_slug(client)
+        with self._connected() as store:
+            experiment = self._experiment(store, client)
+            run = _run_of(store, experiment, delivery_id) or store.create_run(
+                experiment, run_name=delivery_id, tags={_DELIVERY: delivery_id}
+            )
+            if run.info.status == "FINISHED":
+                return str(run.info.run_id)
+            # The run's own time: what an attempt before this one logged is then the same row, not a second one.
+            at = run.info.start_time
+            points = [Metric(name, value, at, step) for name, curve in training.curves.items() for step, value in curve]
+            points += [Metric(name, value, at, 0) for name, value in training.figures.items()]
+            store.log_batch(run.info.run_id, params=[Param(key, value) for key, value in training.params.items()])
+            for start in range(0, len(points), _BATCH):
+                store.log_batch(run.info.run_id, metrics=points[start : start + _BATCH])
+            store.set_terminated(run.info.run_id, "FINISHED")
+            return str(run.info.run_id)
+
+    def training_run(self, client: str, delivery_id: str) -> TrainingRun | None:
+        """See ``ModelRegistry``."""
+        with self._connected() as store:
+            experiment = store.get_experiment_by_name(client)
+            run = _run_of(store, experiment.experiment_id, delivery_id) if experiment else None
+            if run is None:
+                return None
+            history = {name: store.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
+            return TrainingRun(
+                params=dict(run.data.params),
+                curves={
+                    name: tuple(sorted((point.step, point.value) for point in points))
+                    for name, points in history.items()
+                    if any(point.step for point in points)
+                },
+                figures={name: points[0].value for name, points in history.items() if not any(p.step for p in points)},
+            )
+
     def erase(self, client: str) -> tuple[ModelVersion, ...]:
         """See ``ModelRegistry``."""
         found = self.versions(client)
@@ -88,6 +129,8 @@ class MlflowRegistry(AliasRules):
                 # MLflow only marks what it deletes; the files would stay.
                 shutil.rmtree(_local(model.artifact_location), ignore_errors=True)
                 store.delete_logged_model(model.model_id)
+            for run in _runs(store, experiment.experiment_id) if experiment else ():
+                store.delete_run(run.info.run_id)
             for version in found:
                 store.delete_model_version(client, str(version.number))
         if self._artifact_root is not None:
@@ -111,19 +154,28 @@ class MlflowRegistry(AliasRules):
         version = store.create_model_version(
             client,
             source=model.model_uri,
+            run_id=model.source_run_id,
             model_id=model.model_id,
             tags={**tags, _ARTIFACTS: json.dumps(described, sort_keys=True)},
         )
         return int(version.version)
 
     def _logged_model(self, store: MlflowClient, client: str, delivery_id: str) -> Any:
-        """The logged model of a delivery: the one that an attempt before this left, or a new one."""
+        """The logged model of a delivery: the one that an attempt before this left, or a new one of its training run."""
+        experiment = self._experiment(store, client)
+        left = next((m for m in _logged_models(store, experiment) if m.tags.get(_DELIVERY) == delivery_id), None)
+        if left is not None:
+            return left
+        run = _run_of(store, experiment, delivery_id)
+        return store.create_logged_model(
+            experiment, name=client, source_run_id=run.info.run_id if run else None, tags={_DELIVERY: delivery_id}
+        )
+
+    def _experiment(self, store: MlflowClient, client: str) -> str:
         location = None if self._artifact_root is None else (self._artifact_root / client).absolute().as_uri()
         with _unless_it_exists():
             store.create_experiment(client, artifact_location=location)
-        experiment = store.get_experiment_by_name(client).experiment_id
-        left = next((m for m in _logged_models(store, experiment) if m.tags.get(_DELIVERY) == delivery_id), None)
-        return left or store.create_logged_model(experiment, name=client, tags={_DELIVERY: delivery_id})
+        return str(store.get_experiment_by_name(client).experiment_id)
 
     def _entries(self, client: str) -> tuple[Entry, ...]:
         require_slug(client)
@@ -176,6 +228,7 @@ def _version(found: Any, aliases: Mapping[str, Any], path: str) -> ModelVersion:
         path=path,
         artifacts=tuple(artifacts.values()),
         shipped=artifacts[found.tags[_SHIPPED]],
+        run=found.run_id or "",
     )
 
 
@@ -192,6 +245,20 @@ def _logged_models(store: MlflowClient, experiment: str) -> Iterator[Any]:
         page = models.token
         if not page:
             return
+
+
+def _runs(store: MlflowClient, experiment: str, rule: str = "") -> Iterator[Any]:
+    page = None
+    while True:
+        runs = store.search_runs([experiment], filter_string=rule, page_token=page)
+        yield from runs
+        page = runs.token
+        if not page:
+            return
+
+
+def _run_of(store: MlflowClient, experiment: str, delivery_id: str) -> Any:
+    return next(_runs(store, experiment, f"tags.`{_DELIVERY}` = '{delivery_id}'"), None)
 
 
 def _search(store: MlflowClient, client: str) -> list[Any]:

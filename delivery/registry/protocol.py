@@ -15,6 +15,16 @@ CHALLENGER = "challenger"
 
 
 @dataclass(frozen=True, slots=True)
+class TrainingRun:
+    """What a registry keeps of the training behind a version: parameters, curves by step, and single figures."""
+
+    params: dict[str, str]
+    curves: dict[str, tuple[tuple[int, float], ...]]
+    """By name, (step, value)."""
+    figures: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class ModelVersion:
     """A registered version of a client's model. Numbers count from 1 and are never used again.
 
@@ -31,6 +41,8 @@ class ModelVersion:
     path: str
     artifacts: tuple[Artifact, ...]
     shipped: Artifact
+    run: str = ""
+    """The registry's id of the training run; empty where none was given."""
 
     def artifact(self, format: Format) -> Artifact:
         """The files of one format.
@@ -60,6 +72,17 @@ class ModelRegistry(Protocol):
             IntegrityError: a file is not the one that was recorded; nothing is registered.
             ConfigError: ``shipped`` is none of the artifacts, or the client's name is none.
         """
+        ...
+
+    def log_training(self, client: str, delivery_id: str, training: TrainingRun) -> str:
+        """Record the training run of a delivery and return its id; the version registered for the delivery refers to it.
+
+        Done once per delivery: called again, also after being killed anywhere, it gives the same run, whole.
+        """
+        ...
+
+    def training_run(self, client: str, delivery_id: str) -> TrainingRun | None:
+        """What ``log_training`` recorded."""
         ...
 
     def versions(self, client: str) -> tuple[ModelVersion, ...]:

@@ -47,7 +47,7 @@ def build(report: Report) -> dict[str, Any]:
         "created_at": report.created_at,
         "dataset": asdict(report.data),
         "base_model": _without(asdict(report.base_model), "path"),
-        "training": asdict(report.training) | {"plan": asdict(report.plan)},
+        "training": asdict(report.training) | {"plan": asdict(report.plan)} | _foreseen(report),
         "artifacts": [_artifact(artifact) for artifact in report.artifacts],
         "shipped": report.shipped,
         "suites": [_suite(suite) for suite in report.suites],
@@ -60,6 +60,20 @@ def build(report: Report) -> dict[str, Any]:
         "rounds": [_round(gain) for gain in report.rounds],
     }
     return {key: _plain(value) for key, value in document.items()}
+
+
+def _foreseen(report: Report) -> dict[str, Any]:
+    """What training was expected to take and what it took: wall seconds, peak bytes, dollars at the same price of an hour."""
+    hourly = Decimal(report.cost.hourly_usd)
+
+    def taken(seconds: float, peak: int) -> dict[str, Any]:
+        usd = hourly * Decimal(str(seconds)) / 3600 if math.isfinite(seconds) else None
+        return {"seconds": seconds, "peak_memory_bytes": peak, "usd": usd}
+
+    return {
+        "predicted": taken(report.plan.predicted_seconds, report.plan.predicted_peak_bytes),
+        "measured": taken(report.training.wall_seconds, report.training.peak_memory_bytes),
+    }
 
 
 def _round(gain: RoundGain) -> dict[str, Any]:

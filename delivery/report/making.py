@@ -10,6 +10,8 @@ from delivery.report.language import Language
 from delivery.report.results import difference_text
 from delivery.report.systems import Document
 
+_TAKEN = ("seconds", "peak_memory_bytes", "usd")
+
 
 def hash_cell(value: str) -> Cell:
     """A hash cut short, with the whole one at hand."""
@@ -38,7 +40,7 @@ def training_section(document: Document, lang: Language) -> Section:
         )
     )
     blocks: list[Block] = [facts, _planned_and_measured(training, lang)]
-    figure = _loss_figure(training["losses"], lang)
+    figure = _loss_figure(training, lang)
     blocks += [figure] if figure else []
     if told := (*training["notes"], *training["incidents"]):
         blocks.append(Sentences(told))
@@ -49,6 +51,8 @@ def training_section(document: Document, lang: Language) -> Section:
 
 def _planned_and_measured(training: Document, lang: Language) -> Table:
     plan = training["plan"]
+    # Documents from before both stood side by side have neither.
+    predicted, measured = (training.get(side) or dict.fromkeys(_TAKEN) for side in ("predicted", "measured"))
     rank, planned_rank = (
         lang.say("training.rank_of", rank=source["rank"], alpha=source["alpha"]) for source in (training, plan)
     )
@@ -59,8 +63,10 @@ def _planned_and_measured(training: Document, lang: Language) -> Table:
         ("steps", numerals.count(plan["steps"]), numerals.count(training["steps"])),
         ("batch_size", numerals.count(plan["batch_size"]), numerals.DASH),
         ("learning_rate", numerals.significant(plan["learning_rate"], 2), numerals.DASH),
-        ("seconds", numerals.duration(plan["predicted_seconds"]), numerals.duration(training["seconds"])),
-        ("peak", numerals.file_size(plan["predicted_peak_bytes"]), numerals.file_size(training["peak_memory_bytes"])),
+        ("seconds", numerals.duration(predicted["seconds"]), numerals.duration(measured["seconds"])),
+        ("steps_alone", numerals.DASH, numerals.duration(training["seconds"])),
+        ("peak", numerals.file_size(predicted["peak_memory_bytes"]), numerals.file_size(measured["peak_memory_bytes"])),
+        ("money", numerals.money(predicted["usd"]), numerals.money(measured["usd"])),
         ("speed", numerals.DASH, numerals.count(training["tokens_per_second"])),
         ("useful", numerals.DASH, numerals.percent(training["effective_training_time"])),
         ("matrix", numerals.DASH, numerals.percent(training["matrix_rate_share"])),
@@ -70,11 +76,12 @@ def _planned_and_measured(training: Document, lang: Language) -> Table:
         Column(lang.say("training.planned"), numeric=True),
         Column(lang.say("training.measured"), numeric=True),
     )
-    cells = tuple((Cell(lang.say(f"training.{key}")), Cell(planned), Cell(measured)) for key, planned, measured in rows)
+    cells = tuple((Cell(lang.say(f"training.{key}")), Cell(before), Cell(after)) for key, before, after in rows)
     return Table(lang.say("training.table"), columns, cells)
 
 
-def _loss_figure(losses: list[Document], lang: Language) -> Figure | None:
+def _loss_figure(training: Document, lang: Language) -> Figure | None:
+    losses, kept = training["losses"], training.get("kept_step", 0)
     train = tuple((p["step"], p["loss"]) for p in losses if p["loss"] is not None)
     validation = tuple((p["step"], p["validation"]) for p in losses if p["validation"] is not None)
     if len(train) < 2:
@@ -84,7 +91,9 @@ def _loss_figure(losses: list[Document], lang: Language) -> Figure | None:
     if validation:
         label += " " + lang.say("training.chart_validation", **_ends(validation))
         lines.append(Line(lang.say("training.validation"), validation, "baseline", marked=True))
-    chart = LineChart(tuple(lines), lang.say("training.x"), lang.say("training.y"))
+    # Where the last step's weights ship there is nothing to mark.
+    marker = (float(kept), lang.say("training.kept", step=numerals.count(kept))) if 0 < kept < train[-1][0] else None
+    chart = LineChart(tuple(lines), lang.say("training.x"), lang.say("training.y"), marker=marker)
     return Figure(chart, label, lang.say("training.caption"))
 
 

@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
-from delivery.artifacts import Adapter, Artifact, BaseModel, Machine, OnProgress, Splits, TokenStats, TrainingPlan, no_progress
+from delivery.artifacts import (
+    Adapter,
+    Artifact,
+    Band,
+    BaseModel,
+    Machine,
+    OnProgress,
+    Splits,
+    TokenStats,
+    TrainingPlan,
+    no_progress,
+)
 from delivery.errors import ClientDataError
+from delivery.training.history import Past
 from delivery.training.outline import from_start
 from delivery.training.packing import openings
-from delivery.training.plan import make_plan
+from delivery.training.plan import accumulation_of, make_plan
 from delivery.training.ranks import spread
 
-__all__ = ["count_tokens", "from_start", "make_plan", "measure_machine", "spread", "sweep", "train"]
+__all__ = [
+    "Past",
+    "accumulation_of",
+    "count_tokens",
+    "from_start",
+    "make_plan",
+    "measure_machine",
+    "spread",
+    "sweep",
+    "train",
+]
 
 _LIKELY_BATCH = 16
 """Rows: which openings are worth telling of."""
@@ -56,6 +79,17 @@ def count_tokens(base: BaseModel, splits: Splits) -> TokenStats:
         pairs=len(rejected),
         pair_tokens=sum(map(len, (*preferred, *rejected))),
         longest_pair=2 * max(map(len, (*preferred, *rejected)), default=0) if rejected else 0,
+        bands=_bands([(len(unit[-1].ids), sum(len(row.ids) - row.answer_start for row in unit)) for unit in train]),
+    )
+
+
+def _bands(rows: list[tuple[int, int]]) -> tuple[Band, ...]:
+    """Rows, each by its tokens and those of its answer, in at most 64 equal parts by length."""
+    ordered, parts = sorted(rows), min(64, len(rows))
+    cuts = [len(ordered) * part // parts for part in range(parts + 1)]
+    return tuple(
+        Band(tokens=ordered[end - 1][0], answer=round(sum(answer for _, answer in ordered[start:end]) / (end - start), 1))
+        for start, end in pairwise(cuts)
     )
 
 

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import ceil
 
-from delivery.artifacts import TrainingPlan
+from delivery.artifacts import BaseModel, TrainingPlan
+from delivery.training.memory import Setup, peak_bytes
+from delivery.training.work import step_seconds
 
 
 def divide(costs: Sequence[int], ranks: int) -> list[list[int]]:
@@ -24,8 +26,11 @@ def divide(costs: Sequence[int], ranks: int) -> list[list[int]]:
     return [sorted(share) for share in shares]
 
 
-def spread(plan: TrainingPlan, processes: int, *, sharded: bool = False) -> TrainingPlan:
-    """The plan for so many processes in all: its steps cut into micro-batches for each, the same rows in every step."""
+def spread(plan: TrainingPlan, processes: int, *, base: BaseModel, sharded: bool = False) -> TrainingPlan:
+    """The plan for so many processes in all: its steps cut into micro-batches for each, the same rows in every step.
+
+    Predicted memory is that of one process. Predicted time is that of a device for each; on a CPU they share one.
+    """
     if processes == 1:
         return plan
     stats = plan.stats
@@ -33,5 +38,22 @@ def spread(plan: TrainingPlan, processes: int, *, sharded: bool = False) -> Trai
     share = stats.shared_prefix + ceil(plan.batch_size / processes) * own
     tokens = max(stats.longest, min(plan.micro_batch_tokens, ceil(share)))
     how = f"{processes} processes divide each step, in micro-batches of up to {tokens} tokens; its rows stay the same."
-    base = ("Each holds a share of the base's weights and gathers a layer when it needs it.",) if sharded else ()
-    return replace(plan, processes=processes, sharded=sharded, micro_batch_tokens=tokens, why=(*plan.why, how, *base))
+    how_base = ("Each holds a share of the base's weights and gathers a layer when it needs it.",) if sharded else ()
+    several = replace(plan, processes=processes, sharded=sharded, micro_batch_tokens=tokens, why=(*plan.why, how, *how_base))
+    gained = _gained(plan, several, base) * plan.learned.seconds
+    return replace(
+        several,
+        predicted_peak_bytes=round(peak_bytes(base, stats, Setup.of(several)) * plan.learned.memory),
+        predicted_step_seconds=plan.predicted_step_seconds - gained,
+        predicted_seconds=round(plan.predicted_seconds - plan.steps * gained, 1),
+    )
+
+
+def _gained(plan: TrainingPlan, several: TrainingPlan, base: BaseModel) -> float:
+    """Seconds of a step that processes on devices of their own save."""
+    if plan.machine.device == "cpu":
+        return 0.0
+    machine = replace(plan.machine, devices=several.processes)
+    one, all_of_them = ((plan, plan.machine), (several, machine))
+    alone, together = (step_seconds(base, plan.stats, setup=Setup.of(p), machine=on) for p, on in (one, all_of_them))
+    return alone - together

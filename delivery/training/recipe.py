@@ -16,7 +16,7 @@ from typing import Literal
 
 from delivery.artifacts import BaseModel, TokenStats
 from delivery.client_config import Training
-from delivery.training.memory import adapter_parameters
+from delivery.training.memory import adapter_parameters, shape_of
 
 _ALPHA = 32
 _RANK = 16
@@ -172,4 +172,4 @@ def _rank(base: BaseModel, stats: TokenStats) -> int:
 
 
 def _capacity(base: BaseModel, rank: int) -> float:
-    return _BITS_PER_PARAMETER * adapter_parameters(base.parameters, rank)
+    return _BITS_PER_PARAMETER * adapter_parameters(shape_of(base), rank)

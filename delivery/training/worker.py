@@ -150,8 +150,14 @@ class Worker:
             self._told = now
             self._note_attempt()
             loss = "left out" if tally.losses[-1] is None else f"loss {tally.losses[-1]:.3f}"
-            note = f"{loss}, {tally.tokens / tally.seconds:.0f} tokens/s"
+            note = f"{loss}, {tally.tokens / tally.seconds:.0f} tokens/s, {self._usage(tally)}"
             write_line(self._out, {"done": len(tally.losses), "total": self._job.plan.steps, "note": note})
+
+    def _usage(self, tally: Tally) -> str:
+        """Of the matrix rate that was planned with, and of memory."""
+        rate = self._job.plan.machine.matrix_flops * self._world.size
+        share = 4.0 * self._job.base.parameters * tally.computed_tokens / tally.seconds / rate
+        return f"{share:.0%} of the matrix rate, {tally.peak_bytes / 2**30:.1f} GiB"
 
     def _note_attempt(self) -> None:
         if self._world.first:
@@ -225,6 +231,10 @@ def write_line(out: IO[str], document: dict[str, object]) -> None:
 def _peak_bytes() -> int:
     if torch.cuda.is_available():
         return int(torch.cuda.max_memory_allocated())
+    with suppress(OSError):
+        # Not getrusage: on Linux a child's maximum begins at what its parent held when it was started.
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        return int(status.partition("VmHWM:")[2].split(None, 1)[0]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

@@ -8,7 +8,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from delivery.artifacts import BaseModel, sha256_file, sha256_json
+from delivery.artifacts import BaseModel, Shape, sha256_file, sha256_json
 from delivery.errors import ConfigError
 
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
@@ -43,6 +43,7 @@ def describe_base(folder: Path, *, name: str, source: str, licence: str | None =
         licence=licence or _licence(folder),
         parameters=sum(_count(path) for path in weights),
         context_length=_context_length(folder, config),
+        shape=shape_of(config),
     )
 
 
@@ -90,6 +91,29 @@ def _context_length(folder: Path, config: dict[str, Any]) -> int:
         if isinstance(inner.get(key), int):
             return int(inner[key])
     raise ConfigError(f"{folder / 'config.json'}: names no max_position_embeddings, so the context length is unknown; add it")
+
+
+def shape_of(config: dict[str, Any]) -> Shape | None:
+    """The sizes that a ``config.json`` names; None where one of them is missing."""
+    inner = config.get("text_config") or config
+
+    def first(*keys: str) -> int | None:
+        return next((int(inner[key]) for key in keys if isinstance(inner.get(key), int)), None)
+
+    hidden, layers = first("hidden_size", "n_embd", "d_model"), first("num_hidden_layers", "n_layer")
+    heads, vocabulary = first("num_attention_heads", "n_head"), first("vocab_size")
+    if not (hidden and layers and heads and vocabulary):
+        return None
+    return Shape(
+        hidden=hidden,
+        intermediate=first("intermediate_size", "n_inner", "ffn_dim") or 4 * hidden,
+        layers=layers,
+        heads=heads,
+        key_value_heads=first("num_key_value_heads") or heads,
+        head_width=first("head_dim") or hidden // heads,
+        vocabulary=vocabulary,
+        architecture=str(inner.get("model_type", "")),
+    )
 
 
 def _licence(folder: Path) -> str:

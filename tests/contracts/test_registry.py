@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from delivery.artifacts import Artifact, describe_folder, verify_artifact
 from delivery.errors import ConfigError, IntegrityError
-from delivery.registry import CHALLENGER, CHAMPION, InMemoryRegistry, ModelRegistry, ModelVersion, open_registry
+from delivery.registry import CHALLENGER, CHAMPION, InMemoryRegistry, ModelRegistry, ModelVersion, TrainingRun, open_registry
 
 CLIENT = "demo-insurer"
 
@@ -50,6 +50,24 @@ def _register(registry: ModelRegistry, artifacts: tuple[Artifact, ...], delivery
     return registry.register(
         client, artifacts, shipped=artifacts[1], delivery_id=delivery_id, tags={"fingerprint": f"of {delivery_id}"}
     )
+
+
+RUN = TrainingRun(
+    params={f"key{n}": str(n) for n in range(12)},
+    curves={"loss": tuple((step, 2.0 / step) for step in range(1, 1201)), "validation_loss": ((400, 1.5), (1200, 1.25))},
+    figures={"seconds": 12.5, "peak_memory_bytes": 2.5e9},
+)
+
+
+def test_a_version_refers_to_its_training_run(registry: ModelRegistry, artifacts: tuple[Artifact, ...]) -> None:
+    assert registry.training_run(CLIENT, "d-1") is None
+    run = registry.log_training(CLIENT, "d-1", RUN)
+    assert registry.log_training(CLIENT, "d-1", RUN) == run
+    assert registry.training_run(CLIENT, "d-1") == RUN
+    assert _register(registry, artifacts, "d-1").run == run
+    assert _register(registry, artifacts, "d-2").run == ""
+    registry.erase(CLIENT)
+    assert registry.training_run(CLIENT, "d-1") is None
 
 
 def test_a_client_without_a_model_has_no_versions(registry: ModelRegistry) -> None:

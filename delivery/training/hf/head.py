@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch.nn.functional import linear
+from torch.nn.functional import linear, pad
 
-_LOGITS_AT_ONCE = 2**25
-"""Numbers: with the steps between them some 300 MB."""
+from delivery.training.memory import LOGITS_AT_ONCE
+from delivery.training.packing import GRID
 
 
 def answer_losses(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, targets: torch.Tensor) -> torch.Tensor:
@@ -20,7 +20,11 @@ def answer_losses(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
 
     Shapes: hidden (tokens, width), weight (vocabulary, width), bias (vocabulary), targets (tokens).
     """
-    return _AnswerLosses.apply(hidden, weight, bias, targets)
+    tokens = len(targets)
+    # See GRID: further tokens whose losses nobody asks for.
+    filling = -tokens % GRID
+    losses: torch.Tensor = _AnswerLosses.apply(pad(hidden, (0, 0, 0, filling)), weight, bias, pad(targets, (0, filling)))
+    return losses[:tokens]
 
 
 class _AnswerLosses(torch.autograd.Function):
@@ -30,7 +34,7 @@ class _AnswerLosses(torch.autograd.Function):
         wide = torch.promote_types(hidden.dtype, torch.float32)
         losses = torch.empty(len(hidden), dtype=wide, device=hidden.device)
         gradient = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
-        at_once = max(1, _LOGITS_AT_ONCE // len(weight))
+        at_once = max(1, LOGITS_AT_ONCE // len(weight))
         for start in range(0, len(hidden), at_once):
             part = slice(start, start + at_once)
             logits, wanted = linear(hidden[part], weight, bias).to(wide), targets[part, None]

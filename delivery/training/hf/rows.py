@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from delivery.artifacts import Example, TrainingPlan
 from delivery.training.batches import Packed, Padded, Sizes, Step, micro_batches, schedule
 from delivery.training.hf import shared_prefix
-from delivery.training.packing import Pack, pack
+from delivery.training.packing import Pack, filled, pack
 from delivery.training.turns import learned_turns
 from delivery.weights.hf import render
 
@@ -77,6 +77,8 @@ class Rows(Dataset[dict[str, Any]]):
 
 def _pack(rows: Sequence[Row]) -> MicroBatch:
     packed = pack([row.ids[:-1] for row in rows])
+    whole = filled(packed)
+    filling = whole.tokens - packed.tokens
     positions = [range(segment.offset, segment.offset + segment.end - segment.start) for segment in packed.segments]
     ids = [
         token
@@ -84,9 +86,9 @@ def _pack(rows: Sequence[Row]) -> MicroBatch:
         for token in rows[segment.row].ids[read.start : read.stop]
     ]
     return {
-        "input_ids": torch.tensor([ids]),
-        "position_ids": torch.tensor([list(chain.from_iterable(positions))]),
-        "layout": packed,
+        "input_ids": torch.tensor([ids + [0] * filling]),
+        "position_ids": torch.tensor([[*chain.from_iterable(positions), *range(filling)]]),
+        "layout": whole,
         "positions": torch.cat([_places(packed, number, row.answer_start - 1) for number, row in enumerate(rows)]),
         "computed": packed.tokens,
     }

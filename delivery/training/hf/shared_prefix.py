@@ -16,15 +16,11 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface
 
-from delivery.training.memory import PLAIN_ATTENTION_UP_TO
+from delivery.training.memory import PACKED_ARCHITECTURES, PLAIN_ATTENTION_UP_TO, PLAIN_QUERIES
 from delivery.training.packing import Block, Pack, blocks
 
 NAME = "shared_prefix"
 
-_PLAIN_ATTENTION = ("llama", "qwen2", "qwen3", "smollm3")
-"""Architectures whose attention is the softmax of scaled products over all earlier tokens, and nothing else."""
-_PLAIN_QUERIES = 128
-"""Queries of a block for plain products: its scores stay in the caches, and few of them are hidden ones."""
 _FUSED_QUERIES = 512
 """Queries of a block for fused kernels, which gain by length and lose by masks."""
 
@@ -39,7 +35,7 @@ class View(NamedTuple):
 
 def supports(config: Any) -> bool:
     """Whether a model's attention can be computed so."""
-    return config.model_type in _PLAIN_ATTENTION and not getattr(config, "use_sliding_window", False)
+    return config.model_type in PACKED_ARCHITECTURES and not getattr(config, "use_sliding_window", False)
 
 
 def register() -> None:
@@ -55,7 +51,7 @@ def views_of(packed: Pack, device: torch.device) -> tuple[View, ...]:
         starts[segment.start : segment.end] = segment.start
     plain = _plain_on(device)
     found = []
-    for block in blocks(packed, tokens=_PLAIN_QUERIES if plain else _FUSED_QUERIES, cut=plain):
+    for block in blocks(packed, tokens=PLAIN_QUERIES if plain else _FUSED_QUERIES, cut=plain):
         queries, keys = torch.arange(block.start, block.end)[:, None], torch.arange(block.own, block.end)
         mask = (keys < starts[block.start : block.end, None]) | (keys > queries)
         if plain:

@@ -70,7 +70,7 @@ def test_a_client_from_scaffold_to_list(tmp_path: Path) -> None:
     ("args", "code", "said"),
     [
         (["plan", "nobody"], 2, "there is no client 'nobody'"),
-        (["run", "acme", "--pool", "gpu-h100"], 2, "no work pool 'gpu-h100'"),
+        (["run", "acme", "--pool", "gpu-h100"], 2, "there is no work pool for gpu-h100"),
         (["client", "new", "Bad Name", "--vertical", "finance"], 2, "lower-case letters"),
         (["client", "new", "fine", "--vertical", "farming"], 2, "--vertical"),
         (["data", "check", "acme"], 3, "labeled.jsonl"),

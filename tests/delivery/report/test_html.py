@@ -311,3 +311,31 @@ def test_where_the_judge_is_not_worth_it_no_verdict_is_drawn() -> None:
     text = PageReader(page(factory.judged_report("its kappa is 0.31, below the 0.4 that the suite demands"))).text
     assert "No verdict is drawn from this suite: its kappa is 0.31, below the 0.4 that the suite demands." in text
     assert "its verdicts count" not in text
+
+
+def test_what_training_took_stands_beside_what_was_planned(rendered: Callable[[str], Rendered]) -> None:
+    document = rendered("recorded").document
+    training = document["training"]
+    assert training["predicted"] == {
+        "seconds": 1180.0,
+        "peak_memory_bytes": 2_700_000_000,
+        "usd": pytest.approx(0.037988, abs=1e-6),
+    }
+    assert training["measured"]["seconds"] == pytest.approx(1243.5 / 0.982)
+    assert training["measured"]["usd"] == pytest.approx(0.1159 * 1243.5 / 0.982 / 3600)
+    text = PageReader(rendered("recorded").html).text
+    for shown in ("19 min 40 s", "21 min 6 s", "2.7 GB", "2.5 GB", "$0.038", "$0.0408"):
+        assert shown in text
+
+
+def test_a_document_from_before_both_stood_side_by_side_is_still_shown(rendered: Callable[[str], Rendered]) -> None:
+    document = rendered("recorded").document
+    training = {key: value for key, value in document["training"].items() if key not in ("predicted", "measured")}
+    assert "Planned and measured" in PageReader(render({**document, "training": training})).text
+
+
+def test_the_step_that_ships_is_marked_where_it_is_not_the_last(rendered: Callable[[str], Rendered]) -> None:
+    document = rendered("recorded").document
+    early, last = (render({**document, "training": {**document["training"], "kept_step": step}}) for step in (160, 329))
+    assert "shipped: step 160" in early
+    assert "shipped: step" not in last

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from delivery.artifacts import Opening, TokenStats
 from delivery.training.batches import Packed
-from delivery.training.packing import Block, Pack, Segment, blocks, expected_tokens, openings, pack, shared_length
+from delivery.training.packing import GRID, Block, Pack, Segment, blocks, expected_tokens, filled, openings, pack, shared_length
 
 ONE, TWO = [1] * 40, [2] * 40
 
@@ -70,6 +70,18 @@ def test_blocks_let_every_token_see_its_row_up_to_itself(rows: list[list[int]], 
     assert all(block.end - block.start <= tokens or (not cut and block.end - block.start in lengths) for block in found)
 
 
+@given(rows())
+def test_sequences_have_few_lengths_and_what_fills_them_is_no_rows(rows: list[list[int]]) -> None:
+    packed = pack(rows)
+    whole = filled(packed)
+    assert whole.tokens % GRID == 0
+    assert 0 <= whole.tokens - packed.tokens < GRID
+    assert whole.last == packed.last
+    assert whole.segments[: len(packed.segments)] == packed.segments
+    keys = {block.end - block.own for block in blocks(whole, tokens=2 * GRID, cut=True) if block.own}
+    assert all(number % GRID == 0 for number in keys)
+
+
 def test_openings_are_shared_where_that_saves_enough() -> None:
     assert pack([[*ONE, 5], [*ONE, 6]]).tokens == 42
     assert pack([[*ONE[:20], 5], [*ONE[:20], 6]]).tokens == 42
@@ -89,8 +101,8 @@ def test_openings_nest() -> None:
     )
     assert blocks(packed, tokens=100, cut=True) == (
         Block(0, 40, (), 0),
-        Block(40, 81, ((0, 40),), 40),
-        Block(81, 83, ((0, 40), (41, 81)), 81),
+        Block(40, 81, ((0, 40),), 81 - GRID),
+        Block(81, 83, ((0, 40), (41, 81)), 83 - GRID),
     )
 
 

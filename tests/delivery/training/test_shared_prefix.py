@@ -88,7 +88,7 @@ def test_loss_and_gradients_are_those_of_rows_alone(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shared_prefix, "PLAIN_ATTENTION_UP_TO", 512 if path == "plain" else 0)
         patch.setattr(shared_prefix, "_plain_on", lambda _: path != "fused")
-        patch.setattr(shared_prefix, "_PLAIN_QUERIES", queries)
+        patch.setattr(shared_prefix, "PLAIN_QUERIES", queries)
         patch.setattr(shared_prefix, "_FUSED_QUERIES", queries)
         groups = micro_batches(sizes(loss_of._model, units), range(len(units)), budget)
         loss, gradients = differences(loss_of, units, groups)

@@ -22,7 +22,7 @@ def drawn(dtype: torch.dtype, *, bias: bool) -> tuple[torch.Tensor, torch.Tensor
 def test_losses_and_gradients_are_those_of_all_logits_at_once(
     bias: bool, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(head, "_LOGITS_AT_ONCE", at_once)
+    monkeypatch.setattr(head, "LOGITS_AT_ONCE", at_once)
     hidden, weight, offset, targets = drawn(torch.float32, bias=bias)
     scales = torch.linspace(0.0, 3.0, 11)
     found = answer_losses(hidden, weight, offset, targets)

@@ -93,7 +93,7 @@ def test_plan_is_pure() -> None:
 def test_auto_takes_4_bit_only_where_16_do_not_fit() -> None:
     big = replace(BASE, parameters=8_000_000_000)
     with_room, tight = (
-        make_plan(Training(), base=big, stats=STATS, machine=replace(MACHINE, memory_bytes=gib * 2**30)) for gib in (64, 16)
+        make_plan(Training(), base=big, stats=STATS, machine=replace(MACHINE, memory_bytes=gib * 2**30)) for gib in (64, 12)
     )
     assert (with_room.method, tight.method) == ("lora", "qlora")
     assert tight.predicted_peak_bytes < with_room.predicted_peak_bytes

@@ -28,9 +28,9 @@ def test_every_micro_batch_falls_to_one_rank_and_none_is_far_ahead(costs: list[i
     assert shares == divide(costs, ranks)
 
 
-def test_a_plan_for_several_cuts_steps_and_keeps_their_rows(plan: TrainingPlan) -> None:
-    assert spread(plan, 1) is plan
-    several = spread(plan, 4)
+def test_a_plan_for_several_cuts_steps_and_keeps_their_rows(plan: TrainingPlan, tiny: BaseModel) -> None:
+    assert spread(plan, 1, base=tiny) is plan
+    several = spread(plan, 4, base=tiny)
     assert (several.processes, several.batch_size, several.steps) == (4, plan.batch_size, plan.steps)
     assert plan.stats.longest <= several.micro_batch_tokens < plan.micro_batch_tokens
 
