@@ -53,14 +53,16 @@ SAVED = {
 }
 """By precision, and whether rows are packed. A 4-bit base keeps nothing more."""
 
-PROCESS_BYTES = {"cpu": 600_000_000, "cuda": 0}
-"""Interpreter, libraries and tokenizer; an accelerator's own count begins after them."""
-ROUGHNESS = {"cpu": 1.0, "cuda": 1.05}
+PROCESS_BYTES = {"bf16": 630_000_000, "fp32": 710_000_000}
+"""On a CPU: interpreter, libraries, tokenizer and the kernels that torch makes for each shape of a product."""
+ROUGHNESS = {"cpu": 1.08, "cuda": 1.05}
 """What the allocator takes over what is asked of it."""
+ROUGHNESS_OF_PARTS = {"cpu": 1.2, "cuda": 1.05}
+"""The same where a step has several micro-batches: the first one's gradients then lie among the memory that it freed."""
 _NF4_BYTES = 0.516
 """Of a 4-bit number with its share of doubly quantized scales (Dettmers et al., "QLoRA", 2023)."""
-_LOGIT_BYTES = {True: 8, False: 12}
-"""Of a logit while the answers' loss is made, itself and its exponential in float32, or where all are held its gradient too."""
+_LOGIT_BYTES = {True: 8, False: 16}
+"""Of a logit while the answers' loss is made: itself and its exponential in float32; its gradients too where all are held."""
 _MOMENTS_BYTES = 16
 """Of an adapter's number: itself, its gradient and AdamW's two moments, in float32."""
 
@@ -104,6 +106,8 @@ class Memory(NamedTuple):
 
     process: int
     weights: int
+    file: int
+    """Pages of the base's file that stay mapped beside its 4-bit weights; they go where memory is short."""
     adapter: int
     activations: int
     gradients: int
@@ -114,13 +118,20 @@ class Memory(NamedTuple):
         """The peak."""
         return sum(self)
 
+    @property
+    def needed(self) -> int:
+        """What there has to be."""
+        return self.total - self.file
+
 
 class MicroBatch(NamedTuple):
-    """What the largest micro-batch computes: tokens, tokens of answers, and per token the scores that are kept for a head."""
+    """What a micro-batch computes: tokens, tokens of answers, and per token the scores that are kept for a head."""
 
     tokens: float
     answers: float
     context: float
+    parts: int = 1
+    """Micro-batches of its step."""
 
 
 def predict(base: BaseModel, stats: TokenStats, setup: Setup) -> Memory:
@@ -129,15 +140,17 @@ def predict(base: BaseModel, stats: TokenStats, setup: Setup) -> Memory:
     Looks at the validation loss keep nothing, and pairs are cut into micro-batches of the same size.
     """
     shape = shape_of(base)
-    rough = ROUGHNESS[setup.device]
+    cpu = setup.device == "cpu"
     found = [_activations(each, shape, setup) for each in largest_micro_batches(stats, setup)]
     kept, under_way = max(found, key=lambda each: sum(each))
     return Memory(
-        process=PROCESS_BYTES[setup.device],
+        process=PROCESS_BYTES[setup.precision] if cpu else 0,
         weights=_weights(base, shape, setup),
+        # In the precision of the file weights are not copied, and those that are not quantized keep it mapped.
+        file=2 * base.parameters if cpu and setup.method == "qlora" and setup.precision == "bf16" else 0,
         adapter=adapter_parameters(shape, setup.rank, setup.targets) * _MOMENTS_BYTES,
-        activations=int(kept * rough),
-        gradients=int(under_way * rough),
+        activations=int(kept),
+        gradients=int(under_way),
     )
 
 
@@ -183,7 +196,8 @@ def largest_micro_batches(stats: TokenStats, setup: Setup) -> tuple[MicroBatch, 
     """Those that may take most memory: the largest part of a random batch, and the longest row or pair alone."""
     bands, answer = bands_of(stats), stats.supervised_tokens / stats.rows
     before = _shared_by_a_row(stats)
-    tokens, rows = _largest_part(stats, setup)
+    tokens, parts = _largest_part(stats, setup)
+    rows = min(setup.batch_size, stats.rows) / parts
     alone = max(0.0, stats.tokens / stats.rows - before) * rows
     context = sum(_kept_context(before, band.tokens) for band in bands) / len(bands)
     shared = max(0.0, tokens - alone)
@@ -191,14 +205,19 @@ def largest_micro_batches(stats: TokenStats, setup: Setup) -> tuple[MicroBatch, 
     longest = bands[-1]
     pair = (MicroBatch(stats.longest_pair, longest.answer * 2, _kept_context(0.0, stats.longest_pair / 2)),)
     return (
-        MicroBatch(tokens, rows * answer, mixed),
+        MicroBatch(tokens, rows * answer, mixed, parts),
         MicroBatch(longest.tokens, longest.answer, _kept_context(0.0, longest.tokens)),
         *(pair if stats.longest_pair else ()),
     )
 
 
-def _largest_part(stats: TokenStats, setup: Setup) -> tuple[float, float]:
-    """Tokens and rows of the largest micro-batch among the parts that the batches of an epoch are cut into."""
+class _Part(NamedTuple):
+    tokens: float
+    parts: int
+
+
+def _largest_part(stats: TokenStats, setup: Setup) -> _Part:
+    """The largest micro-batch among the parts that the batches of an epoch are cut into."""
     rows, budget = min(setup.batch_size, stats.rows), setup.micro_batch_tokens
     own = [band.tokens for band in bands_of(stats)]
     mean = sum(own) / len(own)
@@ -219,7 +238,7 @@ def _largest_part(stats: TokenStats, setup: Setup) -> tuple[float, float]:
     few, many = fewest(-far), fewest(far)
     # Between the smallest and the largest batch there is one that just fits.
     tokens = float(budget) if few < many < rows else part(many, far)
-    return GRID * ceil(tokens / GRID), rows / (few if few < many < rows else many)
+    return _Part(GRID * ceil(tokens / GRID), few if few < many < rows else many)
 
 
 def _shared_by_a_row(stats: TokenStats) -> float:
@@ -248,7 +267,8 @@ def _activations(batch: MicroBatch, shape: Shape, setup: Setup) -> _Activations:
     # While a layer's gradients are made, some of its inner products' size are there at once; logits are gone by then.
     layer = batch.tokens * setup.width * (4 * shape.intermediate + 4 * shape.hidden)
     head = _LOGIT_BYTES[packed] * (min(logits, LOGITS_AT_ONCE) if packed else logits)
-    return _Activations(kept=shape.layers * batch.tokens * saved, under_way=max(head, layer))
+    rough = (ROUGHNESS if batch.parts == 1 else ROUGHNESS_OF_PARTS)[setup.device]
+    return _Activations(kept=rough * shape.layers * batch.tokens * saved, under_way=rough * max(head, layer))
 
 
 def _weights(base: BaseModel, shape: Shape, setup: Setup) -> int:

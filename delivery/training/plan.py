@@ -151,14 +151,15 @@ def _fit(
             setup = _setup(method, recipe, machine, micro_batch_tokens=size)
             learned = learn(history, Like(machine.device, machine.threads, base.sha256, method, setup.precision))
             memory = predict(base, stats, setup)
-            least = round(memory.total * learned.memory)
+            least = round(memory.needed * learned.memory)
             if least > usable:
                 continue
             name = "LoRA" if method == "lora" else "QLoRA"
             how = "as client.yaml asks" if training.method != "auto" else "the base fits as it is"
             how = how if method == "lora" or training.method != "auto" else "only a 4-bit base fits"
             why = f"{name}: {how}, about {least / 2**30:.1f} GiB of {has}: {_parts(memory)}."
-            return _Fit(setup=setup, learned=learned, peak_bytes=least, why=(why, *_from_before(learned)))
+            peak = round(memory.total * learned.memory)
+            return _Fit(setup=setup, learned=learned, peak_bytes=peak, why=(why, *_from_before(learned)))
     raise DoesNotFit(
         f"training: {methods[-1]} of {base.name} needs at least {least / 2**30:.1f} GiB for rows of {stats.longest} tokens, "
         f"this machine has {has}; {_what_would_fit(training, base, stats, machine=machine, recipe=recipe)}"
@@ -194,12 +195,12 @@ def _what_would_fit(training: Training, base: BaseModel, stats: TokenStats, *, m
     usable = _USABLE_MEMORY * machine.memory_bytes
     small = replace(_setup("qlora", recipe, machine, micro_batch_tokens=stats.longest), batch_size=1)
     ways = []
-    if training.method == "lora" and predict(base, stats, small).total <= usable:
+    if training.method == "lora" and predict(base, stats, small).needed <= usable:
         ways.append("set training.method to auto (QLoRA fits)")
     half = replace(stats, longest=stats.longest // 2, bands=tuple(b for b in stats.bands if b.tokens <= stats.longest // 2))
-    if stats.bands and half.bands and predict(base, half, replace(small, micro_batch_tokens=half.longest)).total <= usable:
+    if stats.bands and half.bands and predict(base, half, replace(small, micro_batch_tokens=half.longest)).needed <= usable:
         ways.append(f"leave out rows of more than {half.longest} tokens")
-    ways.append(f"give it a machine with {predict(base, stats, small).total / _USABLE_MEMORY / 2**30:.0f} GiB or more")
+    ways.append(f"give it a machine with {predict(base, stats, small).needed / _USABLE_MEMORY / 2**30:.0f} GiB or more")
     return ", ".join(ways) + ", or choose a smaller base_model"
 
 

@@ -16,7 +16,7 @@ from flows import pools
 from tests.flows.conftest import new_line
 
 SMALL = BaseModel(name="base", path="", source="", sha256="b1", licence="", parameters=134_515_008, context_length=8192)
-LARGE = replace(SMALL, parameters=8_000_000_000)
+LARGE = replace(SMALL, parameters=12_000_000_000)
 STATS = TokenStats(rows=720, tokens=720 * 190, supervised_tokens=720 * 40, longest=260, longest_answer=48)
 MACHINE = Machine(device="cpu", threads=2, memory_bytes=16 * 2**30, bf16=True, matrix_flops=4e11)
 

@@ -102,6 +102,8 @@ def _places(packed: Pack, number: int, since: int) -> torch.Tensor:
 
 def _pad(rows: Sequence[Row], pad: int) -> MicroBatch:
     width = max(len(row.ids) for row in rows) - 1
+    # See GRID: a few more columns, and far fewer widths.
+    width += -width % 16
     ids = torch.full((len(rows), width), pad)
     for line, row in enumerate(rows):
         ids[line, : len(row.ids) - 1] = torch.tensor(row.ids[:-1])
