@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from delivery.registry import ModelRegistry
 
 
-LOGGED = (
+_LOGGED = (
     "method",
     "rank",
     "alpha",
@@ -39,19 +39,7 @@ def registry_of(workspace: Workspace) -> ModelRegistry:
 
 def training_run(plan: TrainingPlan, record: TrainingRecord, *, base: BaseModel) -> registry.TrainingRun:
     """What the registry keeps of a training run: its recipe, its losses, and what it took beside what was planned."""
-    recipe = (
-        "method",
-        "rank",
-        "alpha",
-        "learning_rate",
-        "epochs",
-        "batch_size",
-        "micro_batch_tokens",
-        "steps",
-        "precision",
-        "seed",
-    )
-    params = {key: str(getattr(plan, key)) for key in recipe}
+    params = {key: str(getattr(plan, key)) for key in _LOGGED}
     figures = {
         "seconds": record.wall_seconds,
         "predicted_seconds": plan.predicted_seconds,

@@ -247,10 +247,10 @@ def _logged_models(store: MlflowClient, experiment: str) -> Iterator[Any]:
             return
 
 
-def _runs(store: MlflowClient, experiment: str, rule: str = "") -> Iterator[Any]:
+def _runs(store: MlflowClient, experiment: str) -> Iterator[Any]:
     page = None
     while True:
-        runs = store.search_runs([experiment], filter_string=rule, page_token=page)
+        runs = store.search_runs([experiment], page_token=page)
         yield from runs
         page = runs.token
         if not page:
@@ -258,7 +258,8 @@ def _runs(store: MlflowClient, experiment: str, rule: str = "") -> Iterator[Any]
 
 
 def _run_of(store: MlflowClient, experiment: str, delivery_id: str) -> Any:
-    return next(_runs(store, experiment, f"tags.`{_DELIVERY}` = '{delivery_id}'"), None)
+    # Not by MLflow's filter, which takes no quotes inside a value.
+    return next((run for run in _runs(store, experiment) if run.data.tags.get(_DELIVERY) == delivery_id), None)
 
 
 def _search(store: MlflowClient, client: str) -> list[Any]:

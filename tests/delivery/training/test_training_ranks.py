@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from delivery.artifacts import Adapter, BaseModel, Progress, Splits, TrainingPlan
-from delivery.training import spread, train
+from delivery.client_config import Training
+from delivery.training import make_plan, spread, train
 from delivery.training.job import Workdir
 from delivery.training.ranks import divide
 from delivery.training.troubles import Troubles
@@ -33,6 +34,17 @@ def test_a_plan_for_several_cuts_steps_and_keeps_their_rows(plan: TrainingPlan, 
     several = spread(plan, 4, base=tiny)
     assert (several.processes, several.batch_size, several.steps) == (4, plan.batch_size, plan.steps)
     assert plan.stats.longest <= several.micro_batch_tokens < plan.micro_batch_tokens
+
+
+def test_devices_of_their_own_save_time_and_divided_weights_memory(plan: TrainingPlan, tiny: BaseModel) -> None:
+    base = replace(tiny, parameters=8_000_000_000, shape=None)
+    machine = replace(plan.machine, device="cuda", memory_bytes=80 * 2**30, matrix_flops=5e14)
+    large = make_plan(Training(), base=base, stats=plan.stats, machine=machine)
+    whole, divided = (spread(large, 4, base=base, sharded=sharded) for sharded in (False, True))
+    assert whole.predicted_step_seconds < large.predicted_step_seconds
+    assert whole.predicted_seconds < large.predicted_seconds
+    assert divided.predicted_peak_bytes < whole.predicted_peak_bytes - 10 * 2**30
+    assert spread(plan, 4, base=tiny).predicted_seconds == plan.predicted_seconds, "processes on one CPU share it"
 
 
 @pytest.fixture(scope="module")
