@@ -10,7 +10,8 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from delivery.artifacts import Machine
-from delivery.client_config import SLUG, Section, describe, read_yaml
+from delivery.client_config import SLUG
+from delivery.documents import Section, describe, read_yaml
 from delivery.costs.prices import PriceBook, Usd
 from delivery.errors import ConfigError
 

@@ -68,8 +68,12 @@ def supervise(job: Job, folder: Workdir, *, on_progress: OnProgress, patience: P
             if adapter is not None:
                 return adapter
             fruitless = fruitless + 1 if _newest(folder) == before else 0
-            troubles = _answer(ended, Troubles.read(folder.troubles), job, fruitless=fruitless)
+            known = Troubles.read(folder.troubles)
+            troubles = _answer(ended, known, job, fruitless=fruitless)
             crash = _crash_of(ended, folder)
+            if troubles != known:
+                # What is tried next was not tried before.
+                fruitless, crash = 0, ""
             if fruitless > patience.fruitless or (fruitless and crash == last and job.plan.processes == 1 and not ended.hung):
                 raise DeliveryError(crash)
             last = crash if ended.code == 1 else ""

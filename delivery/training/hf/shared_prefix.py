@@ -26,8 +26,10 @@ _FUSED_QUERIES = 512
 
 
 class View(NamedTuple):
-    """A block of queries and what they may not see of its last keys, or in ``_fused`` may see of all: bool (queries, keys); None
-    for a plain triangle."""
+    """A block of queries and what they may not see of its last keys; in ``_fused`` what they may see of all.
+
+    ``mask`` is bool (queries, keys), or None for a plain triangle.
+    """
 
     block: Block
     mask: torch.Tensor | None

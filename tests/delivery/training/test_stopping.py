@@ -81,7 +81,7 @@ def overfitting(plan: TrainingPlan) -> TrainingPlan:
         plan,
         steps=40,
         warmup_steps=1,
-        learning_rate=0.1,
+        learning_rate=1.5,
         checkpoint_every=5,
         validate_every=3,
         validation_rows=6,
