@@ -11,8 +11,8 @@ from pydantic import Field, ValidationError
 
 from delivery.artifacts import Machine
 from delivery.client_config import SLUG
-from delivery.documents import Section, describe, read_yaml
 from delivery.costs.prices import PriceBook, Usd
+from delivery.documents import Section, describe, read_yaml
 from delivery.errors import ConfigError
 
 BUNDLED_POOLS = Path(__file__).with_name("pools.yaml")

@@ -88,7 +88,9 @@ def test_one_without_a_finite_loss_after_another_stops_with_the_reason(job: Job,
 def test_memory_that_runs_out_halves_the_micro_batch(tiny: BaseModel, job: Job, tmp_path: Path) -> None:
     draw = random.Random(0)
     texts = [" ".join(f"w{draw.randrange(50)}" for _ in range(110)) for _ in range(300)]
-    rows = tuple(Example(id=str(n), messages=(Message("user", t),), answer="w1", source="", line=n) for n, t in enumerate(texts))
+    rows = tuple(
+        Example(id=str(n), messages=(Message("user", text),), answer="w1", source="", line=n) for n, text in enumerate(texts)
+    )
     splits = Splits(train=rows, validation=(), test=())
     stats = count_tokens(tiny, splits)
     plan = replace(job.plan, stats=stats, batch_size=300, micro_batch_tokens=300 * stats.longest, steps=1, warmup_steps=1)
