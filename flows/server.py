@@ -14,6 +14,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ import httpx
 from delivery.artifacts import write_atomic
 from delivery.errors import RetryableError
 from delivery.settings import Workspace, get_settings
+from flows.environment import prepare
 
 READY_WITHIN_SECONDS = 120.0
 
@@ -107,6 +109,19 @@ class _Schema:
         partial.replace(self.kept) if partial.stat().st_size else partial.unlink()
 
 
+def keep_schema() -> None:
+    """Make Prefect's empty database for all workspaces to come: ``python -m flows.server``, a part of set-up.
+
+    Raises:
+        RetryableError: the server did not come up.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        workspace = Workspace(Path(folder))
+        prepare(workspace)
+        with prefect_api(workspace, engines=False):
+            pass
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -149,4 +164,7 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    _serve(int(sys.argv[1]))
+    if sys.argv[1:]:
+        _serve(int(sys.argv[1]))
+    else:
+        keep_schema()

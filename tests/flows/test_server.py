@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -38,3 +41,12 @@ def test_only_an_empty_database_of_our_own_is_kept(tmp_path: Path) -> None:
     _Schema(tmp_path / "nowhere" / "prefect.db", kept, own=True).keep()
     assert not kept.exists()
     assert not list(kept.parent.glob("*")) if kept.parent.exists() else True
+
+
+def test_set_up_makes_it_with_every_table(tmp_path: Path) -> None:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}
+    subprocess.run([sys.executable, "-m", "flows.server"], check=True, env={**environment, "DELIVERY_CACHE": str(tmp_path)})
+    (kept,) = (tmp_path / "prefect").iterdir()
+    with closing(sqlite3.connect(kept)) as made:
+        assert made.execute("select count(*) from flow_run").fetchone() == (0,)
+        assert made.execute("select count(*) from alembic_version").fetchone() == (1,)
