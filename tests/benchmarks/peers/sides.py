@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 
-from delivery.artifacts import BaseModel, TokenStats
+from delivery.artifacts import BaseModel, TokenStats, from_json
 from delivery.client_config import Training
 from delivery.settings import get_settings
 from delivery.training import machine, make_plan
@@ -197,7 +197,7 @@ def validation_loss(task: Task, base: BaseModel, adapter: Path) -> float:
 def main(side: str, path: Path) -> None:
     """Train, measure, and say it in one line."""
     task = read(path)
-    base = BaseModel(**json.loads(task.base))
+    base = from_json(BaseModel, task.base.encode())
     torch.set_num_threads(task.threads)
     # The peer's libraries stand behind the project's own.
     sys.path.append(str(PEER_FOLDER))
