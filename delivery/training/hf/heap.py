@@ -13,7 +13,7 @@ def keep_heap() -> bool:
     """Let freed memory stay with this process instead of going back to the kernel page by page; whether that was possible.
 
     Micro-batches of different sizes otherwise shrink and grow the heap all the time, and each page that comes back is cold.
-    Under glibc alone; elsewhere nothing changes. The peak is the same.
+    Under glibc alone; elsewhere nothing changes. What several sizes leave between them adds to the peak (``training.memory``).
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is None:

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from delivery import __version__
+from delivery.cli.run import use_processes
+from delivery.settings import get_settings
 
 COMMANDS = [
     ["demo"],
@@ -111,3 +113,11 @@ def test_an_error_after_the_document_prints_no_second_one(tmp_path: Path) -> Non
     assert json.loads(done.stdout) == {"a": 1}
     assert done.returncode == 4
     assert "not better" in done.stderr
+
+
+def test_processes_reach_the_settings_of_training_and_of_what_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DELIVERY_PROCESSES", "1")
+    use_processes(2)
+    assert (get_settings().processes, os.environ["DELIVERY_PROCESSES"]) == (2, "2")
+    monkeypatch.undo()
+    get_settings.cache_clear()
