@@ -54,7 +54,6 @@ def count_tokens(base: BaseModel, splits: Splits) -> TokenStats:
         ClientDataError: there is no training row.
         ConfigError: the base's chat template does not take the rows' roles.
     """
-    from delivery.training.hf import shared_prefix
     from delivery.training.hf.rows import tokenize
     from delivery.weights import hf
 
@@ -63,7 +62,7 @@ def count_tokens(base: BaseModel, splits: Splits) -> TokenStats:
     tokenizer = hf.load_tokenizer(Path(base.path))
     train, validation = (tokenize(tokenizer, rows) for rows in (splits.train, splits.validation))
     whole = [unit[-1].ids for unit in train]
-    shares = shared_prefix.supports(hf.load_config(Path(base.path)))
+    shares = hf.has_plain_attention(hf.load_config(Path(base.path)))
     shared = openings(whole, batch_size=_LIKELY_BATCH) if shares else ()
     preferred = [row for row, one in zip(whole, splits.train, strict=True) if one.rejected]
     rejected = [hf.render(tokenizer, one.messages, one.rejected).ids for one in splits.train if one.rejected]

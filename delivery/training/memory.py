@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from delivery.artifacts import Band, BaseModel, Opening, Shape, TokenStats, TrainingPlan
 from delivery.training.packing import GRID, expected_tokens
+from delivery.weights.folder import PLAIN_ATTENTION
 
 PLAIN_ATTENTION_UP_TO = 512
 """Tokens that a query sees. On a CPU attention keeps the scores of up to so many for the backward pass, and computes those of
@@ -24,8 +25,6 @@ PLAIN_QUERIES = 128
 """Queries of a block whose scores are computed together on a CPU: each counts with the keys of the last one."""
 LOGITS_AT_ONCE = 2**25
 """Numbers, of those architectures that are packed: with the steps between them some 300 MB."""
-PACKED_ARCHITECTURES = ("llama", "qwen2", "qwen3", "smollm3")
-"""Those whose attention is the softmax of scaled products over all earlier tokens, and nothing else: their rows are packed."""
 
 
 class Saved(NamedTuple):
@@ -260,7 +259,7 @@ class _Activations(NamedTuple):
 
 
 def _activations(batch: MicroBatch, shape: Shape, setup: Setup) -> _Activations:
-    packed = shape.architecture in PACKED_ARCHITECTURES
+    packed = shape.architecture in PLAIN_ATTENTION
     context = batch.context if setup.device == "cpu" else 0.0
     saved = SAVED[setup.precision, packed].per_token(shape, context=context, rank=setup.rank)
     logits = batch.answers * shape.vocabulary

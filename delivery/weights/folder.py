@@ -11,6 +11,9 @@ from typing import Any
 from delivery.artifacts import BaseModel, Shape, sha256_file, sha256_json
 from delivery.errors import ConfigError
 
+PLAIN_ATTENTION = ("llama", "qwen2", "qwen3", "smollm3")
+"""Architectures whose attention is the softmax of scaled products over all earlier tokens, and nothing else: openings that
+rows share can be computed once."""
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 _TOKENIZER = (
     "tokenizer.json",

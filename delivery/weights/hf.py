@@ -19,6 +19,7 @@ from transformers.utils import logging as transformers_logging
 
 from delivery.artifacts import BaseModel, Example, Message
 from delivery.errors import ConfigError, IntegrityError
+from delivery.weights.folder import PLAIN_ATTENTION
 
 
 class Rendered(NamedTuple):
@@ -90,6 +91,11 @@ def load_config(path: Path) -> Any:
         return AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(f"{path}: cannot be loaded as a causal language model ({_first_line(error)})") from error
+
+
+def has_plain_attention(config: Any) -> bool:
+    """Whether a configuration's model attends to all earlier tokens by the softmax of scaled products, and in no other way."""
+    return bool(config.model_type in PLAIN_ATTENTION and not getattr(config, "use_sliding_window", False))
 
 
 def load_model(

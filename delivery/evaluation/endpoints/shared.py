@@ -15,9 +15,8 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from delivery.evaluation.endpoints.prefixes import NO_SLOT, Batch, Row
+from delivery.weights.hf import has_plain_attention
 
-_PLAIN_ATTENTION = ("llama", "qwen2", "qwen3", "smollm3")
-"""Architectures whose attention is the softmax of scaled products over all earlier tokens, and nothing else."""
 _PACK = {"cpu": 512, "cuda": 4096}
 """Tokens that are computed at once: few enough for the processor's cache, many enough for its matrix units."""
 
@@ -31,9 +30,7 @@ class Following(NamedTuple):
 
 def supports(model: Any) -> bool:
     """Whether a model's attention takes a mask that says which token sees which."""
-    config = model.config
-    known = config.model_type in _PLAIN_ATTENTION and not getattr(config, "use_sliding_window", False)
-    return bool(known and config._attn_implementation in ("sdpa", "eager"))
+    return has_plain_attention(model.config) and model.config._attn_implementation in ("sdpa", "eager")
 
 
 def bytes_per_token(model: Any) -> int:

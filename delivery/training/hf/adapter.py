@@ -16,7 +16,7 @@ from delivery.errors import ConfigError, IntegrityError
 from delivery.training.hf import shared_prefix
 from delivery.training.hf.fused import fuse
 from delivery.training.hf.heap import keep_heap
-from delivery.weights.hf import load_config, load_model
+from delivery.weights.hf import has_plain_attention, load_config, load_model
 
 _GROUPS = {"attention": ("attn", "attention"), "mlp": ("mlp", "feed_forward", "ffn")}
 """What the modules around the linear layers of such a group have in their names, over the architectures."""
@@ -31,7 +31,7 @@ def attach_adapter(plan: TrainingPlan, base: BaseModel, start: Path | None = Non
     """
     keep_heap()
     dtype = torch.bfloat16 if plan.precision == "bf16" else torch.float32
-    shares = shared_prefix.supports(load_config(Path(base.path)))
+    shares = has_plain_attention(load_config(Path(base.path)))
     shared_prefix.register()
     attention = shared_prefix.NAME if shares else "sdpa"
     model = load_model(Path(base.path), dtype=dtype, attention=attention, nf4=plan.method == "qlora")

@@ -16,7 +16,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface
 
-from delivery.training.memory import PACKED_ARCHITECTURES, PLAIN_ATTENTION_UP_TO, PLAIN_QUERIES
+from delivery.training.memory import PLAIN_ATTENTION_UP_TO, PLAIN_QUERIES
 from delivery.training.packing import Block, Pack, blocks
 
 NAME = "shared_prefix"
@@ -33,11 +33,6 @@ class View(NamedTuple):
 
     block: Block
     mask: torch.Tensor | None
-
-
-def supports(config: Any) -> bool:
-    """Whether a model's attention can be computed so."""
-    return config.model_type in PACKED_ARCHITECTURES and not getattr(config, "use_sliding_window", False)
 
 
 def register() -> None:

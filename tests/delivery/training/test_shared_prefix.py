@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from delivery.artifacts import BaseModel, Example, Message, TrainingPlan
 from delivery.training.batches import micro_batches
-from delivery.training.hf import shared_prefix
+from delivery.training.hf import adapter, shared_prefix
 from delivery.training.hf.adapter import attach_adapter
 from delivery.training.hf.loss import AnswerLoss
 from delivery.training.hf.rows import Rows, Unit, shares, sizes, tokenize
 from delivery.training.packing import pack
-from delivery.weights.hf import load_config, load_tokenizer
+from delivery.weights.hf import has_plain_attention, load_config, load_tokenizer
 
 PERSONAS = tuple(" ".join(f"w{(n * step) % 50}" for n in range(length)) for step, length in ((1, 40), (3, 33), (7, 50)))
 EARLIER = " ".join(f"w{n * 11 % 50}" for n in range(20))
@@ -102,7 +102,7 @@ def test_rows_alone_are_what_the_unchanged_model_computes(
     chat = Example("", (Message("system", PERSONAS[0]), Message("user", "w1 w2")), "w3 w4 w5", weight=2.0)
     rows = tokenize(tokenizer, [chat])
     packed = AnswerLoss(attached(tiny, plan), precision="fp32")
-    monkeypatch.setattr(shared_prefix, "supports", lambda _: False)
+    monkeypatch.setattr(adapter, "has_plain_attention", lambda _: False)
     usual = AnswerLoss(attached(tiny, plan), precision="fp32")
     assert not shares(usual._model)
     (loss, gradients), (same_loss, same) = (
@@ -154,8 +154,8 @@ def test_gradients_of_blocks_are_those_of_finite_differences() -> None:
 
 def test_another_architecture_is_trained_the_usual_way(tiny: BaseModel) -> None:
     config = load_config(Path(tiny.path))
-    assert shared_prefix.supports(config)
+    assert has_plain_attention(config)
     config.use_sliding_window = True
-    assert not shared_prefix.supports(config)
+    assert not has_plain_attention(config)
     config.use_sliding_window, config.model_type = False, "gemma2"
-    assert not shared_prefix.supports(config)
+    assert not has_plain_attention(config)

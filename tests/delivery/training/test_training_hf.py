@@ -11,7 +11,7 @@ import torch
 
 from delivery.artifacts import BaseModel, Splits, TrainingPlan
 from delivery.training import checkpoints
-from delivery.training.hf import shared_prefix
+from delivery.training.hf import adapter, shared_prefix
 from delivery.training.hf.adapter import attach_adapter, save_adapter
 from delivery.training.hf.loss import AnswerLoss
 from delivery.training.hf.rows import Rows, tokenize, training_rows
@@ -53,7 +53,7 @@ def test_packed_and_padded_micro_batches_give_the_plain_loss(
 ) -> None:
     expected = plain_losses(tiny, plan, splits)
     # A fresh adapter changes nothing, so the base's own losses are the reference.
-    monkeypatch.setattr(shared_prefix, "supports", lambda _: supported)
+    monkeypatch.setattr(adapter, "has_plain_attention", lambda _: supported)
     model = attach_adapter(plan, tiny)
     assert model.config._attn_implementation == (shared_prefix.NAME if supported else "sdpa")
     loss = AnswerLoss(model, precision="fp32")
