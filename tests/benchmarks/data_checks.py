@@ -133,7 +133,7 @@ def datasketch_pairs(texts: Sequence[str]) -> set[tuple[int, int]]:
     """As its documentation shows: 128 permutations, an LSH index at 0.7, candidates confirmed by the signatures."""
     from datasketch import MinHash, MinHashLSH
 
-    index, found, signed = MinHashLSH(threshold=0.7, num_perm=128), set(), []
+    index, found, signed = MinHashLSH(threshold=0.7, num_perm=128), set(), list[MinHash]()
     for place, text in enumerate(texts):
         signature = MinHash(num_perm=128, seed=7)
         signature.update_batch([text[n : n + 5].encode() for n in range(len(text) - 4)])

@@ -189,7 +189,12 @@ def beside(peer: Peer, requests: Sequence[Request], name: str) -> Tally:
 
     def timed(*args: Any, **kwargs: Any) -> Any:
         kept: list[Any] = []
-        inside.add(lambda: kept.append(whole(*args, **kwargs)) or {})
+
+        def call() -> dict[str, Any]:
+            kept.append(whole(*args, **kwargs))
+            return {}
+
+        inside.add(call)
         return kept[0]
 
     peer.lm.loglikelihood = timed

@@ -110,7 +110,7 @@ def wins(only_a: int, only_b: int) -> tuple[int, ...]:
 
 def draw_clusters(case: Case, times: int, generator: np.random.Generator) -> Drawn:
     """Clusters of 1 to twice the mean size, each with shares of its own around the true ones (Dirichlet)."""
-    sizes = []
+    sizes: list[int] = []
     while sum(sizes) < case.n:
         sizes.append(min(int(generator.integers(1, 2 * case.cluster)), case.n - sum(sizes)))
     size = np.array(sizes)

@@ -125,7 +125,7 @@ def by_typicality(here: Round) -> list[int]:
     similar = here.places @ here.places.T
     similar.partition(len(similar) - 21, axis=1)
     density = similar[:, -21:].mean(axis=1)
-    chosen = []
+    chosen: list[int] = []
     for cluster in sorted(range(count), key=lambda one: (labeled[one], -np.sum(unlabeled == one))):
         inside = np.flatnonzero(unlabeled == cluster)
         if len(inside) and len(chosen) < ADDED:

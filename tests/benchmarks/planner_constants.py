@@ -74,7 +74,7 @@ def model_of(shape: Shape, case: Case, *, layers: int) -> Any:
         AutoModelForCausalLM.from_config(config).to(torch.bfloat16).save_pretrained(folder)
         base = BaseModel("random", folder, "", "", "", 1_000_000, 8192, shape_of(config.to_dict()))
         plan = make_plan(
-            Training(method=case.method, rank=case.rank),  # type: ignore[arg-type]
+            Training(method=case.method, rank=case.rank),
             base=base,
             stats=TokenStats(rows=10, tokens=1000, supervised_tokens=100, longest=100, longest_answer=10),
             machine=Machine("cpu", 1, 2**36, case.precision == "bf16", 1e11),
@@ -119,7 +119,7 @@ def kept_scores(batch: MicroBatch) -> float:
         for block in blocks(batch["layout"], tokens=PLAIN_QUERIES, cut=True)
         if (keys := block.end - block.own) <= PLAIN_ATTENTION_UP_TO
     ]
-    return sum(found) / batch["layout"].tokens
+    return float(sum(found)) / batch["layout"].tokens
 
 
 class Observation(NamedTuple):

@@ -161,7 +161,7 @@ def random_model(name: str, smollm2: BaseModel, folder: Path) -> BaseModel:
     }
     kind, config = made[name]
     torch.manual_seed(0)
-    kind(config).to(torch.bfloat16).save_pretrained(folder)  # type: ignore[call-arg]
+    kind(config).to(torch.bfloat16).save_pretrained(folder)
     for path in Path(smollm2.path).iterdir():
         if path.suffix != ".safetensors" and path.name not in ("config.json", "generation_config.json"):
             shutil.copy(path, folder)
@@ -197,7 +197,7 @@ def measure(wanted: Configuration, base: BaseModel, folder: Path) -> Seen:
     bf16 = wanted.precision == "bf16"
     flops = matrix_rate(torch.bfloat16 if bf16 else torch.float32, device="cpu", seconds=0.3)
     machine = Machine(device="cpu", threads=torch.get_num_threads(), memory_bytes=2**37, bf16=bf16, matrix_flops=flops)
-    training = Training(method=wanted.method, rank=wanted.rank, batch_size=wanted.batch, epochs=1)  # type: ignore[arg-type]
+    training = Training(method=wanted.method, rank=wanted.rank, batch_size=wanted.batch, epochs=1)
     plan = make_plan(training, base=base, stats=count_tokens(base, splits), machine=machine)
     plan = replace(plan, steps=STEPS, warmup_steps=1, checkpoint_every=10**6, micro_batch_tokens=wanted.tokens)
     setup = Setup.of(plan)

@@ -29,7 +29,7 @@ from delivery.settings import get_settings
 from delivery.training import checkpoints, count_tokens, launcher, machine, make_plan
 from delivery.training.job import TALLY, Attempts, Tally, Workdir
 from delivery.weights import resolve
-from tests.benchmarks.training_matrix_rate import rows
+from tests.benchmarks.training_matrix_rate import Case, rows_of
 
 
 class Interruptions:
@@ -76,7 +76,7 @@ class Interruptions:
 def measure(every: float, times: int, how: int) -> dict[str, object]:
     """Train for ``times`` + 1 intervals with an interruption after each but the last."""
     base = resolve("smollm2-135m-instruct", client_folder=None, cache=get_settings().cache)
-    examples = rows(240)
+    examples = rows_of(Case(words=160, rows=240, steps=1), warming=0)
     splits = Splits(train=examples, validation=(), test=())
     here = machine.measure(0.3)
     here = replace(here, threads=int(os.environ.get("OMP_NUM_THREADS", here.threads)))

@@ -22,10 +22,11 @@ import psutil
 from delivery.artifacts import Adapter, BaseModel, Progress, Splits, TrainingPlan
 from delivery.client_config import Training
 from delivery.settings import get_settings
-from delivery.training import count_tokens, launcher, machine, make_plan
-from delivery.training.supervise import Patience
+from delivery.training import count_tokens, machine, make_plan
+from delivery.training.job import Job, Workdir
+from delivery.training.supervise import Patience, supervise
 from delivery.weights import resolve
-from tests.benchmarks.training_matrix_rate import rows
+from tests.benchmarks.training_matrix_rate import Case, rows_of
 from tests.delivery.training.tiny_rows import TINY_MACHINE, tiny_splits
 from tests.delivery.weights.tiny import make_tiny_model
 
@@ -53,7 +54,9 @@ def trained(plan: TrainingPlan, base: BaseModel, splits: Splits, steps: list[int
     """The adapter of a run that was killed at these steps, and how often it was."""
     killer = Killer(steps)
     with tempfile.TemporaryDirectory() as folder:
-        adapter = launcher.train(plan, base=base, splits=splits, workdir=Path(folder), on_progress=killer, patience=_UNTIRING)
+        job, workdir = Job(plan=plan, base=base, train=splits.train, validation=splits.validation), Workdir(Path(folder))
+        workdir.submit(job)
+        adapter = supervise(job, workdir, on_progress=killer, patience=_UNTIRING)
     return adapter, killer.kills
 
 
@@ -87,7 +90,7 @@ def tiny(kills: int) -> dict[str, object]:
 def real(kills: int) -> dict[str, object]:
     """SmolLM2-135M in the machine's own precision; four micro-batches of two rows in a step."""
     base = resolve("smollm2-135m-instruct", client_folder=None, cache=get_settings().cache)
-    examples = rows(48)
+    examples = rows_of(Case(words=160, rows=48, steps=1), warming=0)
     splits = Splits(train=examples[:40], validation=examples[40:], test=())
     stats = count_tokens(base, splits)
     plan = make_plan(Training(method="lora", batch_size=8), base=base, stats=stats, machine=machine.measure(0.2))

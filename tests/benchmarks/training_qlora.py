@@ -11,17 +11,23 @@ import json
 import resource
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
+from unittest.mock import patch
 
 import psutil
 
 from delivery.settings import get_settings
-from delivery.training.hf import adapter, fused
+from delivery.training.hf import fused
 from delivery.weights import resolve
 from tests.benchmarks.training_matrix_rate import Case, measure
 
-KINDS = {"lora": ("lora", True), "qlora": ("qlora", True), "qlora_of_peft": ("qlora", False)}
+KINDS: dict[str, tuple[Literal["lora", "qlora"], bool]] = {
+    "lora": ("lora", True),
+    "qlora": ("qlora", True),
+    "qlora_of_peft": ("qlora", False),
+}
 
 
 def _untouched(_: Any) -> fused.Fused:
@@ -31,11 +37,11 @@ def _untouched(_: Any) -> fused.Fused:
 def one(kind: str, *, steps: int, words: int) -> dict[str, Any]:
     """One kind's figures, measured in this process."""
     method, fuses = KINDS[kind]
-    if not fuses:
-        adapter.fuse = _untouched
     base = resolve("smollm2-135m-instruct", client_folder=None, cache=get_settings().cache)
     before = psutil.Process().memory_info().rss
-    found = asdict(measure(base, Case(words=words, rows=max(2, 1700 // words), steps=steps, method=method)))
+    case = Case(words=words, rows=max(2, 1700 // words), steps=steps, method=method)
+    with nullcontext() if fuses else patch("delivery.training.hf.adapter.fuse", _untouched):
+        found = asdict(measure(base, case))
     # Linux counts in KiB, macOS in bytes.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return {**found, "peak_rss_mib": peak >> 20, "rss_before_mib": before >> 20}

@@ -157,7 +157,7 @@ def peer(side: str, task: Task, base: BaseModel, adapter: Path) -> list[float]:
                 {"input_ids": row.ids, "completion_mask": [int(n >= row.answer_start) for n in range(len(row.ids))]}
                 for row in task.rows
             ]
-            kinds = {
+            kinds: dict[str, dict[str, Any]] = {
                 "trl": {},
                 "trl_padding_free": {"padding_free": True},
                 # One packed row holds about the tokens of some rows, so a step still sees ``batch`` rows, about.
