@@ -28,8 +28,14 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole deliveries come first: they would otherwise be waited for at the end."""
-    items.sort(key=lambda item: "finished" not in getattr(item, "fixturenames", ()))
+    """Whole deliveries come first, then what trains or serves: one worker would otherwise wait for the other at the end."""
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    if "finished" in getattr(item, "fixturenames", ()):
+        return 0
+    return 1 if item.get_closest_marker("slow") or "training" in item.path.parts else 2
 
 
 @pytest.fixture(autouse=True)
