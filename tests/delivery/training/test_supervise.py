@@ -29,7 +29,7 @@ def without_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """For a test that waits for it: on a busy machine it takes what is slow for what stands still."""
-    monkeypatch.setattr(launcher, "PATIENCE", Patience(start=60.0, floor=3.0, times=2.0, pause=0.0))
+    monkeypatch.setattr(launcher, "PATIENCE", Patience(start=60.0, floor=5.0, times=2.0, pause=0.0))
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_a_process_that_stands_still_is_ended_and_started_again(job: Job, splits
     assert not any(process.is_running() for process in stopped)
     assert hung.artifact.files == undisturbed.artifact.files
     assert (hung.record.restarts, hung.record.incidents) == (1, ())
-    assert hung.record.effective_training_time < hung.record.seconds / (hung.record.seconds + 3.0), "standing still counts"
+    assert hung.record.effective_training_time < hung.record.seconds / (hung.record.seconds + 5.0), "standing still counts"
 
 
 def test_a_batch_without_a_finite_loss_is_left_out_once_and_said(job: Job, splits: Splits, tmp_path: Path) -> None:
