@@ -64,10 +64,12 @@ def prefect_api(workspace: Workspace, *, engines: bool = True) -> Iterator[None]
         # The server takes seconds to start, and so do the imports of the stages that come first: they overlap.
         from prefect.settings import PREFECT_API_URL, temporary_settings
 
+        # What is imported stays: a collection need not look at its million objects, neither meanwhile nor after every stage.
+        gc.disable()
         for name in ("flows.deliver", *(_ENGINES if engines else ())):
             importlib.import_module(name)
-        # What was imported stays: a collection need not look at its million objects after every stage.
         gc.freeze()
+        gc.enable()
 
         url = f"http://127.0.0.1:{port}/api"
         _wait_until_ready(server, url, log)

@@ -146,8 +146,9 @@ def environment(plan: TrainingPlan) -> dict[str, str]:
     made["OMP_NUM_THREADS"] = str(max(1, plan.machine.threads // here))
     # MKL may choose its code path by memory alignment and its threads by load; either would change the last bit of a sum.
     made |= {"MKL_CBWR": "AUTO", "MKL_DYNAMIC": "FALSE", "OMP_DYNAMIC": "FALSE"}
-    if here == 1:
-        # One device: Trainer would spread over all it sees, and a plan is made for one.
+    if here == 1 or plan.machine.device == "cpu":
+        # One device: Trainer would spread over all it sees, and a plan is made for one. On a CPU the same for any number, so
+        # that what one process has imported serves several.
         made.setdefault("CUDA_VISIBLE_DEVICES", "0")
     return made
 

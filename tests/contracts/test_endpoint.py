@@ -64,13 +64,13 @@ def endpoint(request: pytest.FixtureRequest) -> Endpoint:
     makers: dict[str, Callable[[], Endpoint]] = {
         "fake": _fake,
         "http": lambda: _http(request.getfixturevalue("httpserver")),
-        "local": lambda: local_endpoint(_smollm2(request)),
+        "local": lambda: local_endpoint(_shallow(request)),
     }
     return makers[request.param]()
 
 
-def _smollm2(request: pytest.FixtureRequest) -> BaseModel:
-    base = request.getfixturevalue("smollm2")
+def _shallow(request: pytest.FixtureRequest) -> BaseModel:
+    base = request.getfixturevalue("shallow")
     assert isinstance(base, BaseModel)
     return base
 

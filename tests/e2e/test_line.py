@@ -58,8 +58,8 @@ def test_from_rows_to_promotion(finished: Path) -> None:
     assert out.read_text().startswith("suite,id,system")
 
 
-def test_killed_in_every_stage_and_resumed(finished: Path, shallow: str, tmp_path: Path) -> None:
-    make_client(tmp_path, base_model=shallow)
+def test_killed_in_every_stage_and_resumed(finished: Path, quick: str, tmp_path: Path) -> None:
+    make_client(tmp_path, base_model=quick)
     moments = [
         ("training", progressed("train", 2)),
         ("quantization", progressed("quantize", 1)),

@@ -1,15 +1,15 @@
-"""Each kind of report is rendered once for all tests that read it."""
+"""Each kind of report is rendered once for all tests that read it, and equal charts are drawn once for all reports."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
 import pytest
 
 from delivery.artifacts import Report
-from delivery.report import report_json
+from delivery.report import charts, html, report_json
 from delivery.report.html import render
 from delivery.report.samples import SampleRow, sample_rows
 from tests.delivery.report import factory
@@ -37,6 +37,14 @@ def rendered_once(kind: str) -> Rendered:
     report = KINDS[kind]()
     document, rows = report_json(report), tuple(sample_rows(report))
     return Rendered(report, document, rows, render(document))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _drawn_once() -> Iterator[None]:
+    """Drawing is nearly all of rendering, and most reports differ from another in one chart or in none."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(html, "draw", cache(charts.draw))
+        yield
 
 
 @pytest.fixture(params=sorted(KINDS))

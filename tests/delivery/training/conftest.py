@@ -36,19 +36,16 @@ def plan(tiny: BaseModel, stats: TokenStats) -> TrainingPlan:
     return replace(made, checkpoint_every=5)
 
 
-@pytest.fixture(autouse=True)
-def one_nursery(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The name of the running test is no reason to import everything anew."""
+@pytest.fixture(scope="session", autouse=True)
+def one_nursery() -> Iterator[None]:
+    """The name of the running test is no reason to import everything anew, in a fixture neither. None is left at the end."""
 
     def of(plan: TrainingPlan) -> dict[str, str]:
         return {key: value for key, value in process.environment(plan).items() if key != "PYTEST_CURRENT_TEST"}
 
-    monkeypatch.setattr(supervise, "environment", of)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def no_nursery_is_left() -> Iterator[None]:
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(supervise, "environment", of)
+        yield
     if process.Nursery._spare is not None:
         process.Nursery._spare.close()
 

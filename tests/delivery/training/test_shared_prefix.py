@@ -115,8 +115,8 @@ def test_rows_alone_are_what_the_unchanged_model_computes(
 
 
 @pytest.mark.slow
-def test_exact_on_the_real_model(smollm2: BaseModel, plan: TrainingPlan) -> None:
-    tokenizer = load_tokenizer(Path(smollm2.path))
+def test_exact_on_real_layers(shallow: BaseModel, plan: TrainingPlan) -> None:
+    tokenizer = load_tokenizer(Path(shallow.path))
     label = "Read the message of a customer and answer with one label and nothing else: claim, question, praise, complaint."
     friend = "You are the customer's friend from the old village. Answer in one word, as briefly and as kindly as you can."
     asked = ["A pipe burst.", "Someone stole my bike from the cellar last night, what now?", "Is hail covered?"]
@@ -127,7 +127,7 @@ def test_exact_on_the_real_model(smollm2: BaseModel, plan: TrainingPlan) -> None
     earlier = (*chats[1].messages, Message("assistant", "question", 0.5), Message("user", "And what if it was not locked?"))
     units = tokenize(tokenizer, [*chats, Example("3", earlier, "claim")])
     # In float32 the real model's gradients differ by 1.5e-4 between any two ways to batch the same rows, shared or not.
-    model = attached(smollm2, replace(plan, precision="fp32"))
+    model = attached(shallow, replace(plan, precision="fp32"))
     answers = AnswerLoss(model, precision="fp32")
     (batch,) = Rows(units, steps=[[[0, 1, 2, 3]]], pad=0, packed=True)[0]["micro_batches"]
     assert batch["computed"] < 0.7 * sum(len(row.ids) for unit in units for row in unit)

@@ -20,12 +20,16 @@ from delivery.training.supervise import Ended, Patience, _answer
 from delivery.training.troubles import NotFiniteError, Troubles
 from delivery.training.worker import _said
 
-SOON = Patience(start=60.0, floor=3.0, times=2.0, pause=0.0)
-
 
 @pytest.fixture(autouse=True)
+def without_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launcher, "PATIENCE", Patience(pause=0.0))
+
+
+@pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launcher, "PATIENCE", SOON)
+    """For a test that waits for it: on a busy machine it takes what is slow for what stands still."""
+    monkeypatch.setattr(launcher, "PATIENCE", Patience(start=60.0, floor=5.0, times=2.0, pause=0.0))
 
 
 @pytest.fixture
@@ -47,6 +51,7 @@ def running() -> list[psutil.Process]:
     return [child for nursery in psutil.Process().children() for child in nursery.children(recursive=True)]
 
 
+@pytest.mark.usefixtures("soon")
 def test_a_process_that_stands_still_is_ended_and_started_again(job: Job, splits: Splits, tmp_path: Path) -> None:
     job = replace(job, plan=replace(job.plan, steps=60, checkpoint_every=10))
     undisturbed = run(job, splits, tmp_path / "undisturbed")
@@ -62,7 +67,7 @@ def test_a_process_that_stands_still_is_ended_and_started_again(job: Job, splits
     assert not any(process.is_running() for process in stopped)
     assert hung.artifact.files == undisturbed.artifact.files
     assert (hung.record.restarts, hung.record.incidents) == (1, ())
-    assert hung.record.effective_training_time < hung.record.seconds / (hung.record.seconds + 3.0), "standing still counts"
+    assert hung.record.effective_training_time < hung.record.seconds / (hung.record.seconds + 5.0), "standing still counts"
 
 
 def test_a_batch_without_a_finite_loss_is_left_out_once_and_said(job: Job, splits: Splits, tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ import pytest
 
 from delivery.artifacts import Adapter, BaseModel, OnProgress, Progress, Splits, TrainingPlan, to_json
 from delivery.errors import ClientDataError, ConfigError, DeliveryInterrupted
-from delivery.training import train
+from delivery.training import supervise, train
 from delivery.training.job import Job, Workdir
-from delivery.training.process import Nursery, environment, order_for
+from delivery.training.process import Nursery, order_for
 from delivery.training.troubles import Troubles
 from delivery.weights.hf import load_model
 
@@ -112,7 +112,7 @@ def test_process_saves_and_leaves_when_its_parent_is_gone(
     endless = replace(long_plan, steps=100_000, checkpoint_every=100_000)
     folder = Workdir(tmp_path / "run")
     folder.submit(Job(plan=endless, base=tiny, train=splits.train, validation=splits.validation))
-    nursery = Nursery.take(environment(endless))
+    nursery = Nursery.take(supervise.environment(endless))
 
     def gone(message: dict[str, object]) -> None:
         if "done" in message:

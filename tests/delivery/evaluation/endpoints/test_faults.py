@@ -69,13 +69,13 @@ def test_a_call_that_always_goes_wrong_is_an_error_of_its_sample_and_is_not_stor
 
 def test_three_of_ten_calls_go_wrong_and_nothing_is_lost_or_paid_twice(tmp_path: Path) -> None:
     with FaultServer(mixed(0.3, seed=11)) as server:
-        answers = ask_all(server.url, 1_000, tmp_path)
-        assert right(questions(1_000), answers)
+        answers = ask_all(server.url, 400, tmp_path)
+        assert right(questions(400), answers)
         assert set(server.answered.values()) == {1}
-        assert server.calls > 1_300
+        assert server.calls > 520
         assert server.charged_usd <= spent(tmp_path)
         before = server.calls
-        assert ask_all(server.url, 1_000, tmp_path) == answers
+        assert ask_all(server.url, 400, tmp_path) == answers
     assert server.calls == before
 
 
