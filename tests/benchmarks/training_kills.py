@@ -67,7 +67,7 @@ def compare(plan: TrainingPlan, base: BaseModel, splits: Splits, kills: int) -> 
     moments = random.Random(7).sample(range(2, plan.steps - 1), kills)
     killed, count = trained(plan, base, splits, moments)
     same = whole.artifact.files == killed.artifact.files and whole.record.losses == killed.record.losses
-    return {
+    found: dict[str, object] = {
         "kills": count,
         "restarts": killed.record.restarts,
         "steps": plan.steps,
@@ -75,6 +75,8 @@ def compare(plan: TrainingPlan, base: BaseModel, splits: Splits, kills: int) -> 
         "bitwise": same,
         "seconds": round(time.monotonic() - started, 1),
     }
+    sys.stderr.write(f"{base.name}: {found}\n")
+    return found
 
 
 def tiny(kills: int) -> dict[str, object]:
@@ -104,9 +106,8 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--real", type=int, default=3)
     arguments = parser.parse_args()
-    found = {"tiny": tiny(arguments.kills)}
-    if arguments.real:
-        found["smollm2"] = real(arguments.real)
+    cases = {"tiny": (tiny, arguments.kills), "smollm2": (real, arguments.real)}
+    found = {name: case(kills) for name, (case, kills) in cases.items() if kills}
     sys.stdout.write(json.dumps(found) + "\n")
     return 0 if all(one["bitwise"] for one in found.values()) else 1
 

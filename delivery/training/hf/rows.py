@@ -130,8 +130,11 @@ def training_rows(model: Any, units: Sequence[Unit], *, plan: TrainingPlan, pad:
 
 
 def validation_rows(model: Any, units: Sequence[Unit], *, plan: TrainingPlan, pad: int) -> Rows:
-    """All rows as one step, for their loss."""
-    groups = micro_batches(sizes(model, units), range(len(units)), plan.micro_batch_tokens)
+    """All rows as one step, for their loss; in micro-batches of a training step's rows, so that they need no more memory."""
+    measured, size = sizes(model, units), plan.batch_size
+    ordered = measured.together(range(len(units)))
+    batches = [ordered[start : start + size] for start in range(0, len(ordered), size)]
+    groups = [group for batch in batches for group in micro_batches(measured, batch, plan.micro_batch_tokens)]
     return Rows(units, steps=[groups], pad=pad, packed=shares(model))
 
 

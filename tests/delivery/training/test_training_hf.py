@@ -14,7 +14,7 @@ from delivery.training import checkpoints
 from delivery.training.hf import adapter, shared_prefix
 from delivery.training.hf.adapter import attach_adapter, save_adapter
 from delivery.training.hf.loss import AnswerLoss
-from delivery.training.hf.rows import Rows, tokenize, training_rows
+from delivery.training.hf.rows import Rows, tokenize, training_rows, validation_rows
 from delivery.training.hf.trainer import Run, StepTrainer
 from delivery.training.job import TALLY, Tally
 from delivery.training.troubles import NotFiniteError
@@ -71,6 +71,15 @@ def test_weights_count(tiny: BaseModel, plan: TrainingPlan, splits: Splits) -> N
     assert loss(item["micro_batches"][0]).item() == pytest.approx((expected[0] + 2.5 * expected[10]).item(), abs=1e-5)
     tokens = int(item["micro_batches"][0]["targets"].numel() / 3)
     assert item["total"] == pytest.approx(tokens * 3.5)
+
+
+def test_looks_take_no_more_rows_at_once_than_a_training_step(tiny: BaseModel, plan: TrainingPlan, splits: Splits) -> None:
+    tokenizer = load_tokenizer(Path(tiny.path))
+    few = replace(plan, batch_size=3, micro_batch_tokens=10**6)
+    (item,) = validation_rows(attach_adapter(plan, tiny), tokenize(tokenizer, splits.train), plan=few, pad=0)
+    ends = [int((batch["targets"] == tokenizer.eos_token_id).sum()) for batch in item["micro_batches"]]
+    assert max(ends) == 3
+    assert sum(ends) == len(splits.train)
 
 
 def test_every_answer_token_and_the_end_token_is_learned_and_nothing_else(tiny: BaseModel, splits: Splits) -> None:
