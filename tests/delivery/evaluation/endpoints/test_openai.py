@@ -189,7 +189,10 @@ def test_ctrl_c_stops_at_once(httpserver: HTTPServer) -> None:
         return Response("")
 
     httpserver.expect_request(PATH).respond_with_handler(hang)
+    # What a shell starts in the background ignores Ctrl-C, and so does all that it starts.
     code = (
+        "import signal\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from delivery.artifacts import Message\n"
         "from delivery.evaluation import Request, http_endpoint\n"
         f"endpoint = http_endpoint({httpserver.url_for('/v1')!r}, model='m')\n"
