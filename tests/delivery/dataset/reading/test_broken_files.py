@@ -116,7 +116,8 @@ for line in sys.stdin:
         except BaseException as error:
             print(repr(error), flush=True)
         os._exit(0)
-    os.waitpid(child, 0)
+    if status := os.waitpid(child, 0)[1]:
+        print("ended with", status, flush=True)
 """
 """Each file is read by a process of its own, forked from one that has imported the reader and read nothing large."""
 HEAVY = [
