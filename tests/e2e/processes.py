@@ -52,7 +52,7 @@ def make_client(root: Path, **changes: Any) -> Path:
 
 
 def make_suite(root: Path) -> Path:
-    """The workspace's own suite ``mini``: five samples of three kinds, one of which stands in acme's rows."""
+    """The workspace's own suite ``mini``: samples of two kinds with short answers, one of which stands in acme's rows."""
     folder = root / "evals" / "mini"
     folder.mkdir(parents=True)
     about = {
@@ -69,18 +69,12 @@ def make_suite(root: Path) -> Path:
         {"id": "c2", "input": "Which colour has grass in spring?", "expected": "C", "reference": options},
         {"id": "c3", "input": "Where is the parcel", "expected": "A", "reference": {"options": ["here", "there"]}},
         {"id": "q1", "input": "What is 2 + 2?", "expected": "4", "scorer": "qa", "reference": {"numeric": True}},
-        {"id": "i1", "input": "Write a word without a comma.", "scorer": "instructions", "reference": no_comma()},
     ]
     (folder / "suite.yaml").write_text(yaml.safe_dump(about))
-    parts = {"c": "choice", "q": "question", "i": "instruction"}
+    parts = {"c": "choice", "q": "question"}
     rows_of_it = [{**line, "metadata": {"part": parts[str(line["id"])[0]]}} for line in lines]
     (folder / "samples.jsonl").write_text("".join(json.dumps(line) + "\n" for line in rows_of_it))
     return root
-
-
-def no_comma() -> dict[str, Any]:
-    """One rule that a program checks."""
-    return {"instructions": [{"id": "punctuation:no_comma", "kwargs": {}}]}
 
 
 def environment(**more: str) -> dict[str, str]:

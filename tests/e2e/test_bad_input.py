@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from delivery import dataset
+from delivery import cli, dataset
 from delivery.artifacts import BaseModel
 from delivery.client_config import load_client
 from delivery.weights.catalog import CATALOG
@@ -20,6 +21,24 @@ from tests.e2e.processes import delivery, make_client
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 Lines = list[str]
+Typed = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Typed:
+    """Run a command in the workspace and in this process: what is imported already need not be imported for each of many."""
+
+    def run(*args: str) -> subprocess.CompletedProcess[str]:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["delivery", *args])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        said, complained = capfd.readouterr()
+        code = left.value.code
+        return subprocess.CompletedProcess(args, code if isinstance(code, int) else int(bool(code)), said, complained)
+
+    return run
 
 
 def refused(done: subprocess.CompletedProcess[str], code: int) -> str:
@@ -65,11 +84,13 @@ def too_long(lines: Lines) -> Lines:
     ],
     ids=["broken line", "no answer", "unknown label", "beyond the context", "no rows", "three rows"],
 )
-def test_rows_that_cannot_be_used(tmp_path: Path, smollm2: BaseModel, spoil: Callable[[Lines], Lines], said: str) -> None:
+def test_rows_that_cannot_be_used(
+    tmp_path: Path, smollm2: BaseModel, typed: Typed, spoil: Callable[[Lines], Lines], said: str
+) -> None:
     make_client(tmp_path)
     path = tmp_path / "clients" / "acme" / "data" / "labeled.jsonl"
     path.write_text("".join(line + "\n" for line in spoil(path.read_text().splitlines())))
-    assert said in refused(delivery(tmp_path, "plan", "acme"), 3)
+    assert said in refused(typed("plan", "acme"), 3)
     assert not unfinished(tmp_path)
 
 
@@ -89,27 +110,27 @@ def test_a_run_that_is_refused_says_so_and_its_record_too(tmp_path: Path, smollm
     [(None, "client.yaml"), ("client: [acme", "client.yaml"), ("client: acme\nvertical: farming\n", "vertical")],
     ids=["missing", "malformed", "wrong"],
 )
-def test_a_client_that_cannot_be_read(tmp_path: Path, text: str | None, said: str) -> None:
+def test_a_client_that_cannot_be_read(tmp_path: Path, typed: Typed, text: str | None, said: str) -> None:
     make_client(tmp_path)
     path = tmp_path / "clients" / "acme" / "client.yaml"
     path.unlink() if text is None else path.write_text(text)
     for command in ("plan", "run"):
-        assert said in refused(delivery(tmp_path, command, "acme"), 2)
+        assert said in refused(typed(command, "acme"), 2)
     assert not (tmp_path / ".delivery" / "artifacts").exists()
 
 
-def test_a_pack_that_was_changed_is_refused_before_training(tmp_path: Path, smollm2: BaseModel) -> None:
+def test_a_pack_that_was_changed_is_refused_before_training(tmp_path: Path, smollm2: BaseModel, typed: Typed) -> None:
     make_client(tmp_path)
     answers = tmp_path / "answers.jsonl"
     client = load_client(tmp_path / "clients", "acme")
     holdout = dataset.split(dataset.load(client.data_paths(), use_case=client.use_case), client.data.splits).test
     answers.write_text("".join(json.dumps({"id": row.id, "output": row.answer}) + "\n" for row in holdout))
     imported = ["baseline", "import", "acme", "answers.jsonl", "--model", "gpt-4", "--recorded-on", "2026-01-05"]
-    assert delivery(tmp_path, *imported).returncode == 0
+    assert typed(*imported).returncode == 0
     (recorded,) = (tmp_path / "clients" / "acme" / "baselines").rglob("*outputs*.jsonl")
     recorded.write_text(recorded.read_text().replace("billing", "delivery", 1))
     for command in (["baseline", "verify", "acme"], ["plan", "acme"]):
-        assert "gpt-4" in refused(delivery(tmp_path, *command), 1)
+        assert "gpt-4" in refused(typed(*command), 1)
     assert not (tmp_path / ".delivery" / "artifacts" / "acme" / "train").exists()
 
 
@@ -128,27 +149,24 @@ def other_wheel(tmp_path: Path) -> Path:
     return folder
 
 
-def test_another_wheel_than_the_catalog_names(tmp_path: Path, other_wheel: Path) -> None:
+def test_another_wheel_than_the_catalog_names(
+    tmp_path: Path, other_wheel: Path, typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make_client(tmp_path)
     cache = tmp_path / "cache"
-    done = delivery(
-        tmp_path,
-        "plan",
-        "acme",
-        DELIVERY_CACHE=str(cache),
-        PIP_CONFIG_FILE="/dev/null",
-        PIP_NO_INDEX="1",
-        PIP_FIND_LINKS=str(other_wheel),
-    )
-    assert "SHA-256" in refused(done, 1)
+    changed = {"PIP_CONFIG_FILE": "/dev/null", "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(other_wheel)}
+    for name, value in {"DELIVERY_CACHE": str(cache), **changed}.items():
+        monkeypatch.setenv(name, value)
+    assert "SHA-256" in refused(typed("plan", "acme"), 1)
     assert not [path for path in (cache / "base-models").iterdir() if path.suffix != ".lock"]
 
 
-def test_no_network_for_the_base_model(tmp_path: Path) -> None:
+def test_no_network_for_the_base_model(tmp_path: Path, typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
     make_client(tmp_path)
     unreachable = {"PIP_CONFIG_FILE": "/dev/null", "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0"}
-    done = delivery(tmp_path, "plan", "acme", DELIVERY_CACHE=str(tmp_path / "cache"), **unreachable)
-    assert "the package index did not answer" in refused(done, 1)
+    for name, value in {"DELIVERY_CACHE": str(tmp_path / "cache"), **unreachable}.items():
+        monkeypatch.setenv(name, value)
+    assert "the package index did not answer" in refused(typed("plan", "acme"), 1)
 
 
 @pytest.fixture

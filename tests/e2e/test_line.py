@@ -20,9 +20,9 @@ def test_from_rows_to_promotion(finished: Path) -> None:
     assert first["schema"] == "delivery.report/1"
     assert first["base_model"]["parameters"] > 40e6
     suite, mini = first["suites"]
-    assert {system["system"]: system["n_scored"] for system in mini["systems"]} == {"candidate": 5, "base": 5}
+    assert {system["system"]: system["n_scored"] for system in mini["systems"]} == {"candidate": 4, "base": 4}
     assert mini["clean"]["contaminated"] == 1
-    assert {part["value"] for part in mini["slices"]} <= {"choice", "question", "instruction"}
+    assert {part["value"] for part in mini["slices"]} <= {"choice", "question"}
     (general,) = [gate for gate in first["decision"]["gates"] if gate["name"] == "general"]
     assert "on mini" in general["why"]
     assert suite["analysis"]["scored"] == suite["n"]
