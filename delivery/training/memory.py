@@ -18,7 +18,7 @@ from delivery.artifacts import Band, BaseModel, Opening, Shape, TokenStats, Trai
 from delivery.training.packing import GRID, expected_tokens
 from delivery.weights.folder import PLAIN_ATTENTION
 
-PLAIN_ATTENTION_UP_TO = 512
+PLAIN_ATTENTION_UP_TO = 2048
 """Tokens that a query sees. On a CPU attention keeps the scores of up to so many for the backward pass, and computes those of
 more again."""
 PLAIN_QUERIES = 128

@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 import gguf as gguf_library
 import torch
 from jinja2 import TemplateError
-from peft import PeftModel
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GenerationConfig, GgufConfig
 from transformers.utils import logging as transformers_logging
 
 from delivery.artifacts import BaseModel, Example, Message
 from delivery.errors import ConfigError, IntegrityError
 from delivery.weights.folder import PLAIN_ATTENTION
+from delivery.weights.uncompiled import PeftModel
 
 
 class Rendered(NamedTuple):

@@ -182,6 +182,6 @@ def ask_all(
 ) -> tuple[Answer, ...]:
     """Ask a server everything, through the store and a budget that lie in ``folder``."""
     budget = Budget(folder / "budget.jsonl", limit_usd=limit_usd, price=PRICE)
-    calls = Calls(concurrency=concurrency, timeout_seconds=timeout, first_wait_seconds=0.005)
+    calls = Calls(concurrency=concurrency, retries=20, timeout_seconds=timeout, first_wait_seconds=0.005)
     endpoint = OpenAIEndpoint(url, model="gpt-4o", api_key="sk-very-secret", calls=calls, budget=budget, name="the live model")
     return collect(endpoint, questions(n), path=folder / "answers.jsonl", max_new_tokens=TOKENS)
