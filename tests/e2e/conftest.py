@@ -3,14 +3,36 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from delivery import cli
 from delivery.artifacts import BaseModel
 from delivery.settings import get_settings
 from tests.e2e.processes import delivery, document_of, make_client, make_suite
+
+Typed = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Typed:
+    """``delivery`` (see ``processes``) in this process: what is imported already need not be imported for each of many."""
+
+    def run(workspace: Path, *args: str) -> subprocess.CompletedProcess[str]:
+        monkeypatch.chdir(workspace)
+        monkeypatch.setattr(sys, "argv", ["delivery", *args])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        said, complained = capfd.readouterr()
+        code = left.value.code
+        return subprocess.CompletedProcess(args, code if isinstance(code, int) else int(bool(code)), said, complained)
+
+    return run
 
 
 @pytest.fixture(scope="session")

