@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock
@@ -122,12 +123,12 @@ def _download(entry: CatalogEntry, work: Path, on_progress: OnProgress) -> Path:
 
 
 def _bytes_in(folder: Path) -> int:
+    """Bytes of what lies there now; pip makes and removes folders meanwhile, over which ``rglob`` stumbles."""
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size
-        except OSError:
-            continue
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += os.stat(os.path.join(place, name)).st_size
     return total
 
 

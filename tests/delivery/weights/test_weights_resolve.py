@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -294,3 +295,21 @@ def test_a_cache_that_cannot_be_written_is_said(entry: CatalogEntry, tmp_path: P
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ConfigError, match=r"cannot be written .*; free space or set DELIVERY_CACHE"):
         fetch.fetch(entry, cache=tmp_path / "file", on_progress=no_progress)
+
+
+def test_bytes_are_counted_while_folders_come_and_go(tmp_path: Path) -> None:
+    (tmp_path / "part.whl").write_bytes(b"x" * 100)
+    over = threading.Event()
+
+    def come_and_go() -> None:
+        while not over.is_set():
+            shutil.rmtree(tmp_path / "unpack", ignore_errors=True)
+            (tmp_path / "unpack" / "a" / "b").mkdir(parents=True)
+
+    coming = threading.Thread(target=come_and_go)
+    coming.start()
+    try:
+        assert {fetch._bytes_in(tmp_path) for _ in range(2000)} == {100}
+    finally:
+        over.set()
+        coming.join()
